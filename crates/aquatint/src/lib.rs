@@ -78,7 +78,8 @@
 //! The crates under it are here whole: the mathematics in [`diffusion`], the loop in [`generate`], training in [`train`] and
 //! [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`],
 //! codecs of pictures in [`codec`], files in [`checkpoint`] and
-//! [`corpus`], models of the Hugging Face Hub in [`hub`], text in [`vocabulary`], regular expressions and JSON schemas in [`constraint`].
+//! [`corpus`], models of the Hugging Face Hub in [`hub`], text in [`vocabulary`], regular expressions and JSON schemas in [`constraint`], watermarks in
+//! [`provenance`].
 #![forbid(unsafe_code)]
 
 mod error;
@@ -102,6 +103,7 @@ pub use aquatint_evaluate as evaluate;
 pub use aquatint_generate as generate;
 pub use aquatint_hub as hub;
 pub use aquatint_network as network;
+pub use aquatint_provenance as provenance;
 pub use aquatint_train as train;
 pub use aquatint_vocabulary as vocabulary;
 

@@ -14,7 +14,7 @@ const GUIDANCE_SCALE: f64 = 2.0;
 pub(crate) const OF_MEDIA: [&str; 3] = ["media_steps", "media_temperature", "media_guidance_scale"];
 
 /// The options that [`SamplingOptions::media_settings`] leaves to the text.
-pub(crate) const OF_TEXT: [&str; 24] = [
+pub(crate) const OF_TEXT: [&str; 25] = [
     "block_length",
     "repetition_penalty",
     "presence_penalty",
@@ -38,6 +38,7 @@ pub(crate) const OF_TEXT: [&str; 24] = [
     "stability_threshold",
     "confidence_threshold",
     "constraint",
+    "watermark",
     "max_tokens",
 ];
 

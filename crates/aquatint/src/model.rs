@@ -14,9 +14,10 @@ use aquatint_evaluate::{
 };
 use aquatint_generate::{
     DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Part, Predicted, Request, Settings,
-    TextConstraint, generate, ineffective, predict, process_of,
+    TextConstraint, Watermark, generate, ineffective, predict, process_of,
 };
 use aquatint_network::Denoiser;
+use aquatint_provenance::WatermarkKey;
 use aquatint_vocabulary::{
     CanvasPiece, ChatError, ChatTemplate, Media, MediaKind, Message, Original, Role, Template, TemplateCanvas,
 };
@@ -39,6 +40,8 @@ pub struct Model {
     codecs: Codecs,
     /// Made when the first constraint is.
     compiler: OnceLock<Result<Compiler, CompileError>>,
+    /// Whose mark all texts have that it makes ready.
+    watermark: Option<WatermarkKey>,
 }
 
 /// A text or a template, ready to be filled.
@@ -91,7 +94,38 @@ impl Model {
         let process = process_of(&checkpoint.spec, checkpoint.vocabulary.role(Role::Begin))?;
         let codecs = Codecs::open(&checkpoint)?;
         let (network, compiler) = (Arc::from(network), OnceLock::new());
-        Ok(Self { process, requests, codecs, checkpoint, network, adapter, compiler })
+        Ok(Self { process, requests, codecs, checkpoint, network, adapter, compiler, watermark: None })
+    }
+
+    /// Marks every text that is made ready from now on by this key, unless its options have another one.
+    ///
+    /// ```
+    /// use aquatint::provenance::{SchemeKind, Verdict, WatermarkKey};
+    /// use aquatint::{Model, SamplingOptions};
+    /// use std::ops::ControlFlow;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let key = WatermarkKey::of_bytes(SchemeKind::Gumbel { period: 256 }, *b"sixteen secrets.")?;
+    /// let model = Model::open("tales")?.with_watermark(Some(key.clone()));
+    /// let options = SamplingOptions { max_tokens: Some(100), temperature: Some(1.0), seed: Some(1), ..Default::default() };
+    /// let prepared = model.prepare("Once upon a time", &options)?;
+    /// let outcome = model.watch_prepared(&prepared, &mut |_| ControlFlow::Continue(()))?;
+    /// let text = model.text(&prepared.template_canvas, &outcome);
+    ///
+    /// let detection = key.scheme().detect(&model.checkpoint().vocabulary.encode(&text)?);
+    /// assert_eq!(detection.verdict(1e-4), Verdict::Marked);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_watermark(mut self, key: Option<WatermarkKey>) -> Self {
+        self.watermark = key;
+        self
+    }
+
+    /// The key of the mark on its texts.
+    pub fn watermark(&self) -> Option<&WatermarkKey> {
+        self.watermark.as_ref()
     }
 
     /// The checkpoint: its description, vocabulary and advice.
@@ -388,12 +422,15 @@ impl Model {
         options: &SamplingOptions,
     ) -> Result<Prepared, Error> {
         let constraint = options.constraint.as_ref().map(|spec| self.constraint(spec)).transpose()?;
-        let settings = sampling.settings().clone().with_constraint(constraint);
+        let watermark = options.watermark.as_ref().or(self.watermark.as_ref());
+        let watermark = watermark.map(|key| -> Arc<dyn Watermark> { key.scheme() });
+        let settings = sampling.settings().clone().with_constraint(constraint).with_watermark(watermark);
         let parts = self.parts(&template_canvas, &settings, options)?;
         let mut prepared = Prepared { template_canvas, settings, parts, ineffective: Vec::new() };
         let mut ineffective = self.ineffective_of(&self.request_of(&prepared))?;
         // What is requested is for the text first.
-        ineffective.retain(|setting| setting.part == 0 && options.requests(setting.parameter));
+        let is_requested = |name: &str| options.requests(name) || name == "watermark";
+        ineffective.retain(|setting| setting.part == 0 && is_requested(setting.parameter));
         let mut unused = |parameters: &[&'static str], reason: &str| {
             let unused = parameters.iter().copied().filter(|parameter| options.requests(parameter));
             ineffective.extend(unused.map(|parameter| Ineffective { part: 0, parameter, reason: reason.to_owned() }));

@@ -5,6 +5,7 @@ use aquatint_checkpoint::GenerationDefaults;
 use aquatint_constraint::ConstraintSpec;
 use aquatint_diffusion::{Counting, SettingError, Stability, TimeGrid, TokenId};
 use aquatint_generate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Settings, SettingsBuilder, StopAt};
+use aquatint_provenance::WatermarkKey;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::str::FromStr;
 
@@ -98,6 +99,8 @@ pub struct SamplingOptions {
     /// What the text of each hole may be. It is compiled for the model's vocabulary by [`Model::prepare`](crate::Model::prepare)
     /// and its sisters.
     pub constraint: Option<ConstraintSpec>,
+    /// The key of the mark on what is written; `None` for that of the model ([`Model::with_watermark`](crate::Model::with_watermark)).
+    pub watermark: Option<WatermarkKey>,
     /// Of pictures and sounds alone.
     pub media: MediaOptions,
     /// See [`SettingsBuilder::seed`]; drawn at random by default.
@@ -176,6 +179,7 @@ impl SamplingOptions {
             stability_threshold,
             confidence_threshold,
             constraint,
+            watermark,
             media:
                 MediaOptions { steps: media_steps, temperature: media_temperature, guidance_scale: media_guidance_scale },
             seed,
@@ -220,6 +224,7 @@ impl SamplingOptions {
             ("stability_threshold", stability_threshold.is_some()),
             ("confidence_threshold", confidence_threshold.is_some()),
             ("constraint", constraint.is_some()),
+            ("watermark", watermark.is_some()),
             ("media_steps", media_steps.is_some()),
             ("media_temperature", media_temperature.is_some()),
             ("media_guidance_scale", media_guidance_scale.is_some()),

@@ -9,6 +9,7 @@ mod hub;
 mod inspect;
 mod media;
 mod merge;
+mod provenance;
 mod quantise;
 mod run;
 mod sampling;
@@ -26,6 +27,7 @@ pub(crate) use hub::{PullArguments, RemoveArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};
 pub(crate) use media::MediaArguments;
 pub(crate) use merge::{MergeArguments, Storage};
+pub(crate) use provenance::{DetectArguments, WatermarkKeyArguments};
 pub(crate) use quantise::{HeadChoice, QuantiseArguments};
 pub(crate) use run::RunArguments;
 pub(crate) use sampling::{SamplingArguments, TokenBias, TokenRange};
@@ -149,6 +151,16 @@ pub(crate) enum Command {
     /// Evaluate models
     #[command(subcommand, arg_required_else_help = true)]
     Eval(EvalCommand),
+    /// Make a secret key that marks texts
+    ///
+    /// Who has the file can mark texts with --watermark, find the mark again with `aquatint detect`, and copy it: keep it
+    /// secret. It is readable by its owner only.
+    WatermarkKey(WatermarkKeyArguments),
+    /// Say whether a text has the mark of a key
+    ///
+    /// The p-value is the probability that a text without the mark looks as marked as this one. The exit code is 0 whether
+    /// the mark is found or not.
+    Detect(DetectArguments),
     /// Measure speed and memory of a forward pass, a training step or a generation
     ///
     /// Each measurement has one warm-up run. GFLOP/s count the operations of the network, whatever the kernels do, and

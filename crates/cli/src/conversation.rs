@@ -180,6 +180,7 @@ pub(crate) fn set(sampling: &mut SamplingArguments, name: &str, value: &str) -> 
         "commit-likeliest" => sampling.commit_likeliest = read(name, value, "true, false")?,
         "stability-threshold" => sampling.stability_threshold = read(name, value, COUNT)?,
         "confidence-threshold" => sampling.confidence_threshold = read(name, value, NUMBER)?,
+        "watermark" => sampling.watermark = text().map(PathBuf::from),
         "media-steps" => sampling.media_steps = read(name, value, COUNT)?,
         "media-temperature" => sampling.media_temperature = read(name, value, NUMBER)?,
         "media-guidance-scale" => sampling.media_guidance_scale = read(name, value, NUMBER)?,

@@ -23,6 +23,7 @@ mod source_report;
 mod terminal;
 mod token_canvas;
 mod training;
+mod watermark;
 mod wire;
 
 use arguments::{Arguments, Command, EvalCommand};
@@ -63,6 +64,8 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Eval(EvalCommand::Answers(arguments)) => commands::answers::run(arguments, printer),
         Command::Eval(EvalCommand::Sudoku(arguments)) => commands::sudoku::run(arguments, printer),
         Command::Eval(EvalCommand::Puzzles(arguments)) => commands::sudoku::write(arguments, printer),
+        Command::WatermarkKey(arguments) => commands::watermark_key::run(arguments, printer),
+        Command::Detect(arguments) => commands::detect::run(arguments, printer),
         Command::Bench(arguments) => commands::bench::run(arguments, printer),
         Command::Quantise(arguments) => commands::quantise::run(arguments, printer),
         Command::Merge(arguments) => commands::merge::run(arguments, printer),

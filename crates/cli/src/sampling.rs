@@ -2,6 +2,7 @@
 
 use crate::arguments::{SamplingArguments, TokenRange};
 use crate::failure::Failure;
+use crate::watermark;
 use aquatint::{ConstraintSpec, MediaOptions, SamplingOptions};
 use aquatint_diffusion::SettingError;
 use aquatint_generate::GenerateError;
@@ -99,6 +100,7 @@ impl SamplingArguments {
             stability_threshold: self.stability_threshold,
             confidence_threshold: self.confidence_threshold,
             constraint: self.constraint()?,
+            watermark: self.watermark.as_deref().map(watermark::read).transpose()?,
             media: MediaOptions {
                 steps: self.media_steps,
                 temperature: self.media_temperature,

@@ -281,6 +281,9 @@ pub(crate) struct Settings {
     /// What kind of constraint there is on the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) constraint: Option<String>,
+    /// The scheme of the mark on the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) watermark: Option<String>,
 }
 
 impl Settings {
@@ -327,6 +330,7 @@ impl Settings {
             confidence_threshold: settings.stability().map(Stability::mean_entropy),
             time_grid: (!ranks.is_empty()).then(|| ranks.to_vec()),
             constraint: settings.constraint().map(|constraint| constraint.plain.name()),
+            watermark: settings.watermark().map(|watermark| watermark.name().to_owned()),
         }
     }
 }

@@ -385,7 +385,8 @@ fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
     let length = readable(&request.canvas).min(spec.context_length);
     let (readings, of_parts) = guidance::readings(request);
     let (branches, is_guided) = (readings.len(), of_parts.iter().any(Option::is_some));
-    let measures = request.parts.iter().any(|part| Confidence::of(&part.settings).is_some());
+    let measures =
+        request.parts.iter().any(|part| Confidence::of(&part.settings).is_some() || part.settings.marks_draws());
     // Whole rows of the vocabulary: logits that are kept; with self-conditioning also the prediction, and its rows in the pass.
     let whole = match spec.self_conditioning {
         Some(_) => 3,

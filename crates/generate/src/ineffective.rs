@@ -9,7 +9,7 @@ use crate::confidence::Confidence;
 use crate::part::PartOf;
 use crate::speculation::Speculation;
 use crate::visible::visible;
-use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Request, Settings, StopAt};
+use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Mark, Request, Settings, StopAt};
 use aquatint_diffusion::policy::Last;
 use aquatint_diffusion::{
     BlockPlan, CommitPolicy, Counting, Domain, Editing, Kind, Layout, PlanPart, PlannedStep, Process, Remasking, Span,
@@ -125,6 +125,7 @@ impl Case<'_> {
             ("commit_likeliest", self.commit_likeliest()),
             ("stability_threshold", self.stability()),
             ("confidence_threshold", self.stability()),
+            ("watermark", self.watermark()),
         ];
         let part = self.part.number;
         let found = reasons
@@ -521,6 +522,30 @@ impl Case<'_> {
 
     fn revise(&self) -> Option<String> {
         self.settings().revise.then(|| self.one_step()).flatten()
+    }
+
+    fn watermark(&self) -> Option<String> {
+        let (settings, shaping) = (self.settings(), &self.settings().shaping);
+        let mark = settings.watermark()?.mark();
+        let free = |position: &usize| !self.planned.constrained.iter().any(|span| span.contains(*position));
+        if !self.planned.blocks.iter().flatten().any(free) {
+            return Some("a constraint draws the tokens of a text together".to_owned());
+        }
+        let is_cold = shaping.temperature == 0.0 && shaping.final_temperature.is_none_or(|last| last == 0.0);
+        match mark {
+            Mark::Draws(_) if is_cold => Some(format!("{GREEDY}, and the mark is in what is drawn")),
+            Mark::Draws(_) if shaping.top_k == Some(1) => {
+                Some(format!("{ONE_TOKEN}, and the mark is in what is drawn"))
+            }
+            Mark::Draws(_) | Mark::Logits(_) if settings.commit_likeliest && self.has_one_step() => {
+                Some("the likeliest tokens are written".to_owned())
+            }
+            Mark::Order(_) if settings.stepping.self_speculation => Some(SPECULATES.to_owned()),
+            Mark::Order(_) if !self.planned.constrained.is_empty() => Some("a constraint decides the order".to_owned()),
+            Mark::Order(_) if !self.commits_early() => Some("nothing is committed before the last step".to_owned()),
+            Mark::Order(_) => self.one_step(),
+            Mark::Draws(_) | Mark::Logits(_) => None,
+        }
     }
 
     /// Whether the policy reads the same in another plan of this request.

@@ -44,6 +44,7 @@ mod settings;
 mod speculation;
 mod stop_at;
 mod visible;
+mod watermark;
 
 pub use blocks_from::BlocksFrom;
 pub use cache::Cache;
@@ -64,3 +65,4 @@ pub use predict::{Predicted, predict};
 pub use request::{Outcome, Request};
 pub use settings::{Settings, SettingsBuilder};
 pub use stop_at::StopAt;
+pub use watermark::{Mark, MarkedDraws, MarkedLogits, MarkedOrder, MarkedStep, Watermark};

@@ -107,8 +107,7 @@ impl Proposer {
         planned: &PlannedStep,
         model: &Model<'_>,
     ) -> Query<'_> {
-        let draw = self.row_draw(canvas, position, planned, model);
-        if model.vectors.size > 0 { Query::DrawExpecting(draw) } else { Query::Draw(draw) }
+        query_of(self.row_draw(canvas, position, planned, model), model)
     }
 
     /// The tokens that are never proposed at a position.
@@ -137,6 +136,11 @@ impl Proposer {
             best: self.alternatives,
         }
     }
+}
+
+/// The query for a draw: with the word vector that is expected, where the process needs it.
+pub(crate) fn query_of<'a>(draw: RowDraw<'a>, model: &Model<'_>) -> Query<'a> {
+    if model.vectors.size > 0 { Query::DrawExpecting(draw) } else { Query::Draw(draw) }
 }
 
 /// The tokens of a vocabulary of this size that are outside of a domain, but for those that may close a span.

@@ -5,7 +5,7 @@ mod builder;
 pub use builder::SettingsBuilder;
 
 use crate::constraint::TextConstraint;
-use crate::{BlocksFrom, Cache, ConfidenceOf, StopAt};
+use crate::{BlocksFrom, Cache, ConfidenceOf, Mark, StopAt, Watermark};
 use aquatint_diffusion::{
     CommitPolicy, Counting, Editing, LengthTokens, Remasking, Shaping, Stability, TimeGrid, TokenId,
 };
@@ -44,6 +44,7 @@ pub struct Settings {
     pub(crate) editing: Option<Editing>,
     pub(crate) length_tokens: Option<LengthTokens>,
     pub(crate) constraint: Option<TextConstraint>,
+    pub(crate) watermark: Option<Arc<dyn Watermark>>,
     pub(crate) seed: u64,
 }
 
@@ -199,6 +200,11 @@ impl Settings {
         self.constraint.as_ref()
     }
 
+    /// The mark on what is written; `None` for none.
+    pub fn watermark(&self) -> Option<&dyn Watermark> {
+        self.watermark.as_deref()
+    }
+
     /// The seed.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -209,6 +215,23 @@ impl Settings {
     pub fn with_constraint(mut self, constraint: Option<TextConstraint>) -> Self {
         self.constraint = constraint;
         self
+    }
+
+    /// The same settings with a mark on what is written.
+    #[must_use]
+    pub fn with_watermark(mut self, watermark: Option<Arc<dyn Watermark>>) -> Self {
+        self.watermark = watermark;
+        self
+    }
+
+    /// Whether a mark acts where tokens are drawn, on the host.
+    pub(crate) fn marks_draws(&self) -> bool {
+        self.watermark().is_some_and(|watermark| !matches!(watermark.mark(), Mark::Order(_)))
+    }
+
+    /// Whether a mark acts on the order of commits.
+    pub(crate) fn marks_order(&self) -> bool {
+        self.watermark().is_some_and(|watermark| matches!(watermark.mark(), Mark::Order(_)))
     }
 
     /// Whether a step reads the canvas twice, with and without what is given.

@@ -277,6 +277,8 @@ impl SamplingFields {
             confidence_threshold: self.confidence_threshold,
             seed: self.seed,
             constraint,
+            // That of the server is the model's.
+            watermark: None,
             media: MediaOptions {
                 steps: self.media_steps,
                 temperature: self.media_temperature,

@@ -1,6 +1,7 @@
 //! How a server is set up.
 
 use aquatint::checkpoint::{adapter_name, is_order};
+use aquatint::provenance::WatermarkKey;
 use std::path::Path;
 use std::time::Duration;
 
@@ -95,6 +96,8 @@ pub struct ServeSettings {
     pub grace: Duration,
     /// Bytes that the weights of all loaded models may take; half of what the machine has free where nothing is said.
     pub model_memory: Option<u64>,
+    /// The key of the mark that every text has which is written here.
+    pub watermark: Option<WatermarkKey>,
     /// Whether texts of requests are reported.
     pub log_prompts: bool,
     /// Whether the page is served.
@@ -120,6 +123,7 @@ impl ServeSettings {
             time_limit: Duration::from_secs(600),
             grace: Duration::from_secs(20),
             model_memory: None,
+            watermark: None,
             log_prompts: false,
             page: true,
         }

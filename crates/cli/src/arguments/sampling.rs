@@ -212,6 +212,10 @@ pub(crate) struct SamplingArguments {
     #[arg(long, conflicts_with_all = ["regex", "json_schema", "grammar"], help_heading = "Constraints")]
     pub(crate) molecule: bool,
 
+    /// Mark the text by the key of this file, which `aquatint watermark-key` makes and `aquatint detect` finds it by
+    #[arg(long, value_name = "KEYFILE", help_heading = "Provenance")]
+    pub(crate) watermark: Option<PathBuf>,
+
     /// Steps in which all codes of a picture or a sound are filled [default: --steps, else 16]
     #[arg(long, value_name = "N", help_heading = "Pictures and sounds")]
     pub(crate) media_steps: Option<usize>,

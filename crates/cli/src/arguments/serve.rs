@@ -3,6 +3,7 @@
 use super::DeviceArguments;
 use aquatint_serve::ServeSettings;
 use clap::Args;
+use std::path::PathBuf;
 
 /// What `serve` takes.
 #[derive(Debug, Args)]
@@ -69,6 +70,10 @@ pub(crate) struct ServeArguments {
     /// Seconds that requests may go on when the server is asked to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 20, help_heading = "Limits")]
     pub(crate) grace: u64,
+
+    /// Mark every text that is written by the key of this file (`aquatint watermark-key`); /v1/models says so
+    #[arg(long, value_name = "KEYFILE", help_heading = "Provenance")]
+    pub(crate) watermark: Option<PathBuf>,
 
     /// Print the texts of requests (with --verbose)
     #[arg(long, help_heading = "Output")]

@@ -3,7 +3,7 @@
 use crate::arguments::ServeArguments;
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{interrupt, model};
+use crate::{interrupt, model, watermark};
 use aquatint_checkpoint::builtin;
 use aquatint_serve::{ModelSource, ServeEvent, ServeSettings, Server};
 use std::sync::Arc;
@@ -54,6 +54,7 @@ fn settings(arguments: &ServeArguments) -> Result<ServeSettings, Failure> {
         time_limit: Duration::from_secs(arguments.timeout),
         grace: Duration::from_secs(arguments.grace),
         model_memory: arguments.model_memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
+        watermark: arguments.watermark.as_deref().map(watermark::read).transpose()?,
         log_prompts: arguments.log_prompts,
         page: !arguments.no_page,
         ..ServeSettings::new(models)

@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 66] = [
+const FLAGS: [(&str, Effect); 67] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--layout", Always),
@@ -182,6 +182,8 @@ const FLAGS: [(&str, Effect); 66] = [
     ("--json-schema", Always),
     ("--grammar", Always),
     ("--molecule", Always),
+    // Needs a file: `watermarks.rs` says when it has no effect.
+    ("--watermark", Always),
     // The same seed gives the same text, also where nothing is drawn.
     ("--seed", Always),
     ("--device", Always),

@@ -26,3 +26,4 @@ mod spans;
 mod support;
 mod tokens;
 mod training;
+mod watermarks;

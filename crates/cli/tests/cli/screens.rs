@@ -15,6 +15,8 @@ fn help() {
     let commands = [
         "run",
         "generate",
+        "watermark-key",
+        "detect",
         "train",
         "eval likelihood",
         "eval codec",

@@ -8,14 +8,19 @@ use crate::event::{Change, ChangeKind};
 use crate::forward_batch::Answer;
 use crate::guidance::guided;
 use crate::model::Model;
-use crate::proposal::{Proposed, proposed};
-use crate::{GenerateError, Request};
+use crate::proposal::{Proposed, proposed, query_of};
+use crate::visible::visible;
+use crate::watermark::{Leaning, drawn_by, joined, likeliest};
+use crate::{GenerateError, Mark, MarkedStep, Request};
 use aquatint_diffusion::{
     Canvas, LengthChanges, LengthStep, PlannedStep, Proposal, ReverseStep, Source, StepChanges, TokenId,
 };
-use aquatint_network::answer_row;
+use aquatint_network::{RowAnswer, RowDraw, answer_row};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+/// What a mark adds to the logits of positions.
+type Biases = BTreeMap<usize, Vec<(TokenId, f32)>>;
 
 /// The likeliest tokens of positions, with their probabilities.
 type Likeliest = BTreeMap<usize, Vec<(TokenId, f64)>>;
@@ -81,11 +86,19 @@ impl Track {
             .filter(|position| filling.canvas.is_committed(**position) && !filling.is_end(**position))
             .map(|position| (*position, filling.certainty[*position]))
             .collect();
+        // What a constraint keeps from left to right stays in that order.
+        let leans = self.plan.constrained.is_empty() && filling.settings(self.part).marks_order();
+        let known = if leans { known(filling) } else { Vec::new() };
         let Filling { request, canvas, .. } = filling;
         let settings = request.part(self.part).settings();
+        let policy = self.plan.policy.as_ref();
+        let leaning = match settings.watermark().map(|watermark| watermark.mark()) {
+            Some(Mark::Order(order)) if leans => Some(Leaning::new(policy, order, &known)),
+            _ => None,
+        };
         let step = ReverseStep {
             process: model.process,
-            policy: self.plan.policy.as_ref(),
+            policy: leaning.as_ref().map_or(policy, |leaning| leaning),
             remasking: &settings.remasking,
             vectors: model.vectors,
             planned,
@@ -159,18 +172,18 @@ impl Track {
         planned: &PlannedStep,
         model: &Model<'_>,
     ) -> Result<Predictions, GenerateError> {
+        let biases = self.marked_biases(filling, (branches, answers), planned, model);
         let Filling { request, canvas, .. } = filling;
+        let settings = request.part(self.part).settings();
+        let mark = settings.watermark().map(|watermark| watermark.mark());
         let mut predictions = Predictions::default();
         let mut rows = Vec::new();
         let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         for position in self.predicted(filling) {
-            let of = |branch: usize| branches.get(branch).and_then(|branch| branch.answer(answers, position));
-            let answer = match (of(0), self.guided_by.and_then(of)) {
-                (Some(Answer::Row(answer)), _) => answer.clone(),
-                (Some(Answer::Logits(conditional)), unconditional) => {
-                    let scale = request.part(self.part).settings().guidance_scale;
-                    let unconditional = unconditional.and_then(Answer::logits);
-                    let mut logits = guided(conditional, unconditional, scale);
+            let mut row = None;
+            let answer = match self.answered(filling, (branches, answers), position) {
+                Some(Answered::Row(answer)) => answer.clone(),
+                Some(Answered::Logits(mut logits)) => {
                     if self.confidence.is_some() {
                         whole.insert(position, logits.clone());
                     }
@@ -178,12 +191,21 @@ impl Track {
                         let draw = self.proposer.row_draw(canvas, position, planned, model);
                         rows.push(ConstrainedRow::new(position, logits.clone(), &draw, model.process)?);
                     }
-                    let query = self.proposer.query(canvas, position, planned, model);
-                    answer_row(query, &mut logits, model.vectors)
+                    if matches!(mark, Some(Mark::Draws(_))) && !self.is_constrained(position) {
+                        row = Some(logits.clone());
+                    }
+                    let draw = self.proposer.row_draw(canvas, position, planned, model);
+                    let own = biases.get(&position).map(|own| joined(draw.biases, own));
+                    let draw = RowDraw { biases: own.as_deref().unwrap_or(draw.biases), ..draw };
+                    answer_row(query_of(draw, model), &mut logits, model.vectors)
                 }
-                (None, _) => return Err(GenerateError::OtherAnswer { position }),
+                None => return Err(GenerateError::OtherAnswer { position }),
             };
             let Proposed { mut candidate, expected, alternatives } = proposed(position, answer, model.process)?;
+            if let (Some(Mark::Draws(draws)), Some(row)) = (mark, &mut row) {
+                let draw = self.proposer.row_draw(canvas, position, planned, model);
+                candidate = drawn_by(candidate, row, &draw, &*draws.numbers(settings.seed, position));
+            }
             if let (Some(confidence), Some(row)) = (&self.confidence, whole.get(&position)) {
                 let draw = self.proposer.row_draw(canvas, position, planned, model);
                 candidate = confidence.measure(candidate, &mut row.clone(), &draw);
@@ -207,6 +229,59 @@ impl Track {
         }
         Ok(predictions)
     }
+
+    /// What there is of a position: the answer of the device, or its logits after guidance.
+    fn answered<'a>(
+        &self,
+        filling: &Filling,
+        (branches, answers): (&[Branch], &'a [Answer]),
+        position: usize,
+    ) -> Option<Answered<'a>> {
+        let of = |branch: usize| branches.get(branch).and_then(|branch| branch.answer(answers, position));
+        match (of(0)?, self.guided_by.and_then(of)) {
+            (Answer::Row(answer), _) => Some(Answered::Row(answer)),
+            (Answer::Logits(conditional), unconditional) => {
+                let unconditional = unconditional.and_then(Answer::logits);
+                let scale = filling.settings(self.part).guidance_scale;
+                Some(Answered::Logits(guided(conditional, unconditional, scale)))
+            }
+        }
+    }
+
+    /// What the mark adds to the logits of the positions that this step predicts.
+    fn marked_biases(
+        &self,
+        filling: &Filling,
+        answered: (&[Branch], &[Answer]),
+        planned: &PlannedStep,
+        model: &Model<'_>,
+    ) -> Biases {
+        let mark = filling.settings(self.part).watermark().map(|watermark| watermark.mark());
+        let Some(Mark::Logits(marked)) = mark else { return Biases::new() };
+        let mut all = Likeliest::new();
+        for position in self.predicted(filling).into_iter().filter(|position| !self.is_constrained(*position)) {
+            if let Some(Answered::Logits(mut logits)) = self.answered(filling, answered, position) {
+                let draw = self.proposer.row_draw(&filling.canvas, position, planned, model);
+                all.insert(position, likeliest(&mut logits, &draw, marked.reads()));
+            }
+        }
+        marked.biases(&MarkedStep { known: &known(filling), likeliest: &all })
+    }
+}
+
+/// What a forward pass says of a position.
+enum Answered<'a> {
+    Row(&'a RowAnswer),
+    Logits(Vec<f32>),
+}
+
+/// The tokens that stand on the canvas, by position.
+fn known(filling: &Filling) -> Vec<Option<TokenId>> {
+    let Filling { request, canvas, .. } = filling;
+    let mut known = vec![None; canvas.len()];
+    let stands = visible(canvas, &request.ends).into_iter().filter(|position| !canvas.is_open(*position));
+    stands.for_each(|position| known[position] = Some(canvas.tokens()[position]));
+    known
 }
 
 /// The likeliest tokens beside each change, by the position whose prediction its token is from.

@@ -53,7 +53,8 @@ pub(super) struct Track {
     pub(super) proposer: Proposer,
     /// How confidence is measured, where not as the device answers.
     pub(super) confidence: Option<Confidence>,
-    /// Whether whole rows are needed: for a second reading, for the next step, for joint draws, or for confidence.
+    /// Whether whole rows are needed: for a second reading, for the next step, for joint draws, for a mark on
+    /// draws, or for confidence.
     keeps_logits: bool,
 }
 
@@ -80,6 +81,7 @@ impl Track {
             keeps_logits: guided_by.is_some()
                 || spec.self_conditioning.is_some()
                 || !plan.constrained.is_empty()
+                || settings.marks_draws()
                 || confidence.is_some(),
             confidence,
             plan,

@@ -475,6 +475,7 @@ impl SettingsBuilder {
             editing,
             length_tokens,
             constraint: None,
+            watermark: None,
             seed: self.seed,
         }
     }

@@ -7,6 +7,7 @@ use aquatint::checkpoint::Checkpoint;
 use aquatint::diffusion::Domain;
 use aquatint::generate::{Engine, Limits};
 use aquatint::network::{Denoiser, NetworkKind};
+use aquatint::provenance::WatermarkKey;
 use aquatint::runtime::Runtime;
 use aquatint::vocabulary::{ChatTemplate, MediaKind, TokenId, Vocabulary};
 use aquatint::{Error, Model};
@@ -44,11 +45,12 @@ pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoin
 }
 
 impl Loaded {
-    /// The models of one path, whose weights are in memory once.
+    /// The models of one path, whose weights are in memory once. All they write has the mark of this key.
     pub(super) fn all(
         sources: &[ModelSource],
         checkpoint: Checkpoint,
         bytes: u64,
+        watermark: Option<&WatermarkKey>,
         runtime: &Runtime,
     ) -> Result<Vec<Self>, Error> {
         let chosen = |source: &ModelSource| match &source.adapter {
@@ -65,7 +67,7 @@ impl Loaded {
         limits.bytes /= sources.len().max(1);
         limits.reuse_bytes /= sources.len().max(1);
         let load = |((source, adapter), network): ((&ModelSource, Option<String>), Box<dyn Denoiser>)| {
-            let model = Model::with_adapter(checkpoint.clone(), network, adapter)?;
+            let model = Model::with_adapter(checkpoint.clone(), network, adapter)?.with_watermark(watermark.cloned());
             let media = model.media_kinds().into_iter().map(|kind| Medium::of(&model, kind));
             let media = media.collect::<Result<_, _>>()?;
             Ok(Self {

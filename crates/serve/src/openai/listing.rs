@@ -40,6 +40,9 @@ struct ModelMeta {
     vocabulary_size: usize,
     /// What it reads and makes beside text.
     media: Vec<Medium>,
+    /// The scheme of the mark that its texts have: `gumbel`, `green`, `order`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watermark: Option<&'static str>,
 }
 
 fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
@@ -54,6 +57,7 @@ fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
             context_length: loaded.context_length(),
             vocabulary_size: loaded.checkpoint().spec.vocabulary_size,
             media: loaded.media.clone(),
+            watermark: loaded.model.watermark().map(|key| key.kind().name()),
         }),
     })
 }

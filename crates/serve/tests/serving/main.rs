@@ -18,3 +18,4 @@ mod stopping;
 mod structured;
 mod support;
 mod tokens;
+mod watermark;

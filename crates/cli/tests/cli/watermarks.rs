@@ -1,0 +1,130 @@
+//! Keys, marked texts and their detection.
+
+use crate::support::{ProgramOutput, aquatint, piped, room, text};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+
+fn key_of(room: &std::path::Path, scheme: &str) -> PathBuf {
+    let path = room.join(format!("{scheme}.json"));
+    aquatint(&["watermark-key", text(&path), "--scheme", scheme]).expect(0);
+    path
+}
+
+/// A text of the built-in model, warm enough that each token leaves a choice.
+fn generated(more: &[&str]) -> ProgramOutput {
+    let words = ["generate", "Once upon a time", "-n", "90", "--temperature", "1", "--top-p", "1", "--seed", "3"];
+    aquatint(&[&words[..], more].concat()).expect(0)
+}
+
+#[test]
+fn a_marked_text_is_found_by_its_key_and_by_no_other() {
+    let room = room("watermarks");
+    for scheme in ["gumbel", "green"] {
+        let (own, other) = (key_of(&room, scheme), room.join(format!("other-{scheme}.json")));
+        aquatint(&["watermark-key", text(&other), "--scheme", scheme]).expect(0);
+        let marked = generated(&["--watermark", text(&own)]).out;
+        let file = room.join(format!("{scheme}.txt"));
+        fs::write(&file, &marked).unwrap();
+        let found = aquatint(&["detect", text(&file), "--key", text(&own)]).expect(0).out;
+        assert!(found.starts_with("marked: p = ") && found.contains(&format!("scheme {scheme}")), "{found}");
+        let json = aquatint(&["detect", text(&file), "--key", text(&other), "--format", "json"]).expect(0).out;
+        let object: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&object["verdict"], &object["scheme"]), (&"not found".into(), &scheme.into()), "{json}");
+        assert!(object["p_value"].as_f64().unwrap() > 1e-4 && object["tokens"].as_u64().unwrap() > 60, "{json}");
+        // One seed and one key give one text, and no key the text that there always was.
+        assert_eq!(generated(&["--watermark", text(&own)]).out, marked);
+        assert_ne!(generated(&[]).out, marked);
+        let report = generated(&["--watermark", text(&own), "--format", "json"]).out;
+        assert_eq!(serde_json::from_str::<Value>(&report).unwrap()["settings"]["watermark"], scheme);
+    }
+}
+
+#[test]
+fn short_texts_cannot_be_judged_and_a_file_may_hold_many() {
+    let room = room("watermarks-short");
+    let key = key_of(&room, "order");
+    let of = |input: &[u8]| piped(&["detect", "-", "--key", text(&key)], input).expect(0).out;
+    assert!(
+        of(b"").starts_with("cannot tell, the text is too short: p = 1.000e0, 0 counted of 0 tokens"),
+        "{}",
+        of(b"")
+    );
+    assert!(of(b"The fox sat.").starts_with("cannot tell"));
+    let file = room.join("texts.jsonl");
+    fs::write(&file, "{\"text\": \"A fox.\", \"id\": 1}\n\n{\"text\": \"\"}\n").unwrap();
+    let lines = aquatint(&["detect", text(&file), "--key", text(&key), "--format", "json"]).expect(0).out;
+    assert_eq!(lines.lines().count(), 2);
+    assert!(lines.lines().all(|line| line.contains("\"verdict\":\"cannot tell\"")), "{lines}");
+    fs::write(&file, "{\"text\": \"A fox.\"}\n{\"words\": 1}\n").unwrap();
+    let refused = aquatint(&["detect", text(&file), "--key", text(&key)]).expect(2).err;
+    assert!(refused.contains("line 2 of") && refused.contains("has no text"), "{refused}");
+}
+
+#[test]
+fn keys_are_secret_never_replaced_and_refused_where_damaged() {
+    let room = room("watermarks-keys");
+    let key = key_of(&room, "gumbel");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let before = fs::read_to_string(&key).unwrap();
+    let again = aquatint(&["watermark-key", text(&key)]).expect(2).err;
+    assert!(again.contains("is there already"), "{again}");
+    assert_eq!(fs::read_to_string(&key).unwrap(), before);
+
+    let damaged = room.join("damaged.json");
+    fs::write(&damaged, &before[..before.len() / 2]).unwrap();
+    for arguments in [
+        &["generate", "The [[4]] sat.", "--watermark", text(&damaged)][..],
+        &["run", "tales", "The [[4]] sat.", "--watermark", text(&damaged)],
+        &["detect", "-", "--key", text(&damaged)],
+        &["serve", "--port", "0", "--watermark", text(&damaged)],
+    ] {
+        let refused = aquatint(arguments).expect(2).err;
+        let first = refused.lines().next().unwrap_or_default();
+        assert!(first.ends_with("this is no key of a watermark, or it is damaged"), "{arguments:?}: {refused}");
+    }
+    let missing = aquatint(&["detect", "-", "--key", "no-such-key.json"]).expect(2).err;
+    assert!(missing.contains("could not read `no-such-key.json`"), "{missing}");
+    for (flags, message) in [
+        (&["--scheme", "blue"][..], "unknown scheme \"blue\" of a watermark; allowed: gumbel, green, order"),
+        (&["--share", "0.5"], "`--share` is not for the scheme gumbel"),
+        (&["--scheme", "green", "--share", "2"], "`share` of the watermark key is 2; allowed: above 0 and below 1"),
+        (&["--period", "0"], "`period` of the watermark key is 0; allowed: from 1 to 65536"),
+    ] {
+        let path = room.join("new.json");
+        let refused = aquatint(&[&["watermark-key", text(&path)], flags].concat()).expect(2).err;
+        assert!(refused.starts_with(&format!("error: {message}")), "{refused}");
+        assert!(!path.exists());
+    }
+    let level = aquatint(&["detect", "-", "--key", text(&key), "--level", "2"]).expect(2).err;
+    assert!(level.starts_with("error: `level` is 2; allowed: above 0 and below 1"), "{level}");
+}
+
+#[test]
+fn where_nothing_is_drawn_there_is_no_mark_and_that_is_said() {
+    let room = room("watermarks-cold");
+    let (gumbel, order, green) = (key_of(&room, "gumbel"), key_of(&room, "order"), key_of(&room, "green"));
+    let of = |more: &[&str]| {
+        let words = ["generate", "The [[4]] saw.", "-s", "1", "--format", "json"];
+        aquatint(&[&words[..], more].concat()).expect(0)
+    };
+    let warned = |more: &[&str], reason: &str| {
+        let output = of(more);
+        let warning = format!("warning: `--watermark` has no effect: {reason}");
+        assert_eq!(output.err.matches(&warning).count(), 1, "{more:?}: {}", output.err);
+    };
+    warned(&["--watermark", text(&gumbel), "--temperature", "0"], "temperature 0 takes the likeliest token");
+    warned(&["--watermark", text(&gumbel), "--top-k", "1"], "top-k 1 leaves one token");
+    warned(&["--watermark", text(&order), "--steps", "1"], "each block is filled in one step");
+    warned(&["--watermark", text(&order), "--policy", "last"], "nothing is committed before the last step");
+    warned(
+        &["--watermark", text(&green), "--regex", "[a-z]{4,20}"],
+        "a constraint draws the tokens of a text together",
+    );
+    let cold = of(&["--watermark", text(&green), "--temperature", "0"]);
+    assert!(!cold.err.contains("--watermark"), "a bias acts at temperature 0, too: {}", cold.err);
+}
