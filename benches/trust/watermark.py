@@ -31,13 +31,13 @@ SHARES = (0.1, 0.2, 0.3)
 
 
 def human_passages(path, words):
-    """Passages of so many words, one from each text, as long as there are texts."""
+    """Passages of so many words, one behind the other, as long as there are texts."""
     command = ["zstd", "-dc", str(path)] if path.suffix == ".zst" else ["cat", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as process:
         for line in process.stdout:
             parts = re.findall(r"\S+\s*", json.loads(line)["text"])
-            if len(parts) > words:
-                yield "".join(parts[:words])
+            for start in range(0, len(parts) - words, words):
+                yield "".join(parts[start : start + words])
         process.terminate()
 
 
@@ -89,7 +89,7 @@ def generated(arguments, key, name, prompts):
     settings = {"temperature": arguments.temperature, "top_p": arguments.top_p}
 
     def one(server, number):
-        body = {"prompt": prompts[number], "max_tokens": max(LENGTHS), "seed": number, **settings}
+        body = {"prompt": prompts[number], "max_tokens": max(LENGTHS) + 16, "seed": number, **settings}
         text = server.post("/v1/completions", body)["choices"][0]["text"]
         tokens = server.post("/tokenize", {"prompt": text})["tokens"]
         cut = {}
