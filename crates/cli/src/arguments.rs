@@ -19,8 +19,8 @@ mod train;
 pub(crate) use bench::{BenchArguments, Rows};
 pub(crate) use device::{DeviceArguments, Precision};
 pub(crate) use eval::{
-    AnswersArguments, Baseline, CodecArguments, CompareArguments, EvalCommand, LikelihoodArguments, PuzzleArguments,
-    SpansArguments, SudokuArguments,
+    AnswersArguments, Baseline, BiasArguments, CalibrationArguments, CodecArguments, CompareArguments, EvalCommand,
+    LikelihoodArguments, MemoryArguments, PuzzleArguments, SpansArguments, SudokuArguments,
 };
 pub(crate) use generate::{Format, GenerateArguments};
 pub(crate) use hub::{PullArguments, RemoveArguments};

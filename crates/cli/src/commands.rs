@@ -2,6 +2,8 @@
 
 pub(crate) mod answers;
 pub(crate) mod bench;
+pub(crate) mod bias;
+pub(crate) mod calibration;
 pub(crate) mod codec;
 pub(crate) mod compare;
 pub(crate) mod completions;
@@ -10,6 +12,7 @@ pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod likelihood;
 pub(crate) mod list;
+pub(crate) mod memory;
 pub(crate) mod merge;
 pub(crate) mod pull;
 pub(crate) mod quantise;

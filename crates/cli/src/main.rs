@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod certainty;
 mod commands;
 mod conversation;
 mod drawing;
@@ -62,6 +63,9 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Eval(EvalCommand::Codec(arguments)) => commands::codec::run(arguments, printer),
         Command::Eval(EvalCommand::Spans(arguments)) => commands::spans::run(arguments, printer),
         Command::Eval(EvalCommand::Answers(arguments)) => commands::answers::run(arguments, printer),
+        Command::Eval(EvalCommand::Bias(arguments)) => commands::bias::run(arguments, printer),
+        Command::Eval(EvalCommand::Calibration(arguments)) => commands::calibration::run(arguments, printer),
+        Command::Eval(EvalCommand::Memory(arguments)) => commands::memory::run(arguments, printer),
         Command::Eval(EvalCommand::Sudoku(arguments)) => commands::sudoku::run(arguments, printer),
         Command::Eval(EvalCommand::Puzzles(arguments)) => commands::sudoku::write(arguments, printer),
         Command::WatermarkKey(arguments) => commands::watermark_key::run(arguments, printer),

@@ -1,6 +1,7 @@
 //! A loaded model that fills templates: what `run` and `generate` share.
 
 use crate::arguments::{DeviceArguments, SamplingArguments};
+use crate::certainty;
 use crate::failure::Failure;
 use crate::media;
 use crate::model;
@@ -9,7 +10,7 @@ use crate::source_report::counted;
 use crate::token_canvas::TokenCanvas;
 use crate::wire;
 use aquatint::codec::Picture;
-use aquatint::generate::{Ineffective, Request};
+use aquatint::generate::{Certainties, Ineffective, Request};
 use aquatint::{DenoisingEvent, Model, Outcome, OutputPiece, Prepared};
 use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
@@ -31,6 +32,8 @@ pub(crate) struct Session {
 pub(crate) struct Filled {
     pub(crate) outcome: Outcome,
     pub(crate) seconds: f64,
+    /// How sure the model was of each token.
+    pub(crate) certainties: Certainties,
 }
 
 impl Session {
@@ -175,8 +178,12 @@ impl Session {
         events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Filled, Failure> {
         let begun = Instant::now();
-        let outcome = self.model.watch_prepared(prepared, &mut |event| events(&event))?;
-        Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64() })
+        let mut certainties = Certainties::default();
+        let outcome = self.model.watch_prepared(prepared, &mut |event| {
+            certainties.follow(&event);
+            events(&event)
+        })?;
+        Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64(), certainties })
     }
 
     /// Fills a canvas of ids, in which every token but the mask may be written.
@@ -187,9 +194,13 @@ impl Session {
     ) -> Result<Filled, Failure> {
         let begun = Instant::now();
         let request = Request::new(prepared.template_canvas.canvas().clone(), prepared.settings.clone());
-        let mut outcomes = self.model.serve(&[request], &mut |_, event| events(&event))?;
+        let mut certainties = Certainties::default();
+        let mut outcomes = self.model.serve(&[request], &mut |_, event| {
+            certainties.follow(&event);
+            events(&event)
+        })?;
         // One request gives one outcome.
-        Ok(Filled { outcome: outcomes.remove(0), seconds: begun.elapsed().as_secs_f64() })
+        Ok(Filled { outcome: outcomes.remove(0), seconds: begun.elapsed().as_secs_f64(), certainties })
     }
 
     /// What was written, with its pictures and sounds.
@@ -209,11 +220,13 @@ impl Session {
         let vocabulary = &self.checkpoint().vocabulary;
         let (outcome, statistics) = (&filled.outcome, &filled.outcome.statistics);
         let read = template_canvas.read(vocabulary, &outcome.canvas);
+        let spans = certainty::spans(prepared, (&outcome.canvas, &read.holes), &filled.certainties, vocabulary);
         wire::Outcome {
             text: read.text,
             ids: None,
             steps: None,
             filled: read.holes,
+            spans,
             broken_bytes: read.broken_bytes,
             unknown_characters: template_canvas.unknown().characters,
             tokens: statistics.tokens,

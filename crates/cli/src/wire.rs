@@ -152,6 +152,9 @@ pub(crate) struct Outcome {
     pub(crate) steps: Option<Vec<Vec<u32>>>,
     /// What was written in each hole, in order.
     pub(crate) filled: Vec<String>,
+    /// How sure the model was of what it wrote in each hole, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) spans: Vec<Span>,
     /// Bytes that were written and are parts of characters: no text.
     pub(crate) broken_bytes: usize,
     /// Characters of the given text that the model cannot see.
@@ -174,6 +177,46 @@ pub(crate) struct Outcome {
     /// Text, pictures and sounds in their order, where there are pictures or sounds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) pieces: Vec<Piece>,
+}
+
+/// What was written in a hole, with how sure the model was of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Span {
+    pub(crate) text: String,
+    /// The geometric mean of the probabilities of its tokens at commit; none where nothing was written.
+    pub(crate) probability: Option<f64>,
+    /// The mean entropy of their predictions, in nats.
+    pub(crate) entropy: Option<f64>,
+    /// Whether the probability is below that of `--abstain`, where that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) abstained: Option<bool>,
+    pub(crate) tokens: Vec<SpanToken>,
+}
+
+/// A token that was written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SpanToken {
+    pub(crate) position: usize,
+    pub(crate) token: TokenId,
+    pub(crate) text: String,
+    /// Its probability in the prediction at temperature 1, when it was written.
+    pub(crate) probability: f64,
+    /// The entropy of that prediction, in nats; none of a token that was moved.
+    pub(crate) entropy: Option<f64>,
+    /// In which step it was written, from 0.
+    pub(crate) step: usize,
+}
+
+impl Span {
+    /// A span of these tokens.
+    pub(crate) fn new(text: String, tokens: Vec<SpanToken>) -> Self {
+        let count = tokens.len() as f64;
+        let logs: f64 = tokens.iter().map(|token| token.probability.ln()).sum();
+        let entropy: Option<f64> = tokens.iter().map(|token| token.entropy).sum();
+        let probability = (!tokens.is_empty()).then(|| (logs / count).exp());
+        let entropy = entropy.filter(|_| !tokens.is_empty()).map(|sum| sum / count);
+        Self { text, probability, entropy, abstained: None, tokens }
+    }
 }
 
 /// A stretch of what was written.

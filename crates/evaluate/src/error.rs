@@ -65,6 +65,16 @@ pub enum EvaluateError {
         /// The number of the line.
         row: u64,
     },
+    /// A line of a file is no row.
+    #[error("line {line} of `{}`: {reason}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line.
+        line: usize,
+        /// What is wrong with it, with what is allowed.
+        reason: String,
+    },
     /// The operating system refused.
     #[error("could not {action} `{}`", path.display())]
     Io {
@@ -117,7 +127,12 @@ impl EvaluateError {
                 "rows are grouped by a field that all of them have, and retrieval reads `passage` and `question`"
                     .to_owned(),
             ),
-            Self::Setting { .. } | Self::Io { .. } | Self::Json { .. } | Self::Plot { .. } | Self::Stopped => None,
+            Self::Setting { .. }
+            | Self::Row { .. }
+            | Self::Io { .. }
+            | Self::Json { .. }
+            | Self::Plot { .. }
+            | Self::Stopped => None,
         }
     }
 }

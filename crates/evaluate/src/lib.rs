@@ -1,9 +1,12 @@
 //! What a model is worth: likelihood, in units that compare across vocabularies ([`HeldOut`], [`likelihood()`]); what it
 //! writes, under a causal judge ([`Compare`]); words, pictures and sounds on
-//! one canvas ([`spans`]); and puzzles, where every answer can be checked ([`sudoku`]).
+//! one canvas ([`spans`]); whom it wrongs ([`bias()`]); how sure it is
+//! ([`calibration()`]); and puzzles, where every answer can be checked ([`sudoku`]).
 #![forbid(unsafe_code)]
 
 pub mod answers;
+mod bias;
+mod calibration;
 mod catalogue;
 mod comparison;
 mod documents;
@@ -12,7 +15,10 @@ mod held_out;
 mod held_out_batch;
 mod judge;
 mod likelihood;
+mod memory;
+mod page;
 mod share;
+mod shared_noise;
 mod sound_catalogue;
 pub mod spans;
 mod standard_error;
@@ -21,6 +27,14 @@ mod text_requests;
 mod texts;
 mod writer;
 
+pub use bias::{
+    BiasFigures, BiasRow, BiasSettings, Choice, ChoiceFigures, Choices, OpenPart, Pair, PairFigures, Pairs, bias,
+    bias_page, bias_rows, bias_tables,
+};
+pub use calibration::{
+    Abstained, Bin, Calibrated, CalibrationFigures, CalibrationSettings, Scored, Signal, calibration, calibration_page,
+    calibration_tables,
+};
 pub use catalogue::{Catalogue, Nearest, says};
 pub use comparison::{Compare, CompareEvent, CompareSettings, Comparison, Contestant, Measured, Setting, Written};
 pub use documents::{Costs, Documents, PassPart};
@@ -32,7 +46,12 @@ pub use likelihood::{
     CANVASES_PER_PASS, CausalLikelihood, CodesLikelihood, DiffusionBound, Estimate, Likelihood, MeasuredCanvases,
     ProbabilityFlow, Rule, likelihood,
 };
+pub use memory::{
+    Canary, CommonRun, CorpusIndex, Exposure, GivenPart, TextMemory, canaries, exposures, memory_page, memory_tables,
+};
+pub use page::{Axis, Curve, Interval, Page};
 pub use share::Share;
+pub use shared_noise::{NoiseRule, Variant, shared_costs};
 pub use sound_catalogue::{Frames, NearestSound, SoundCatalogue};
 pub use standard_error::{StandardError, Units};
 pub use text_requests::TextRequests;

@@ -90,6 +90,8 @@ pub struct Change {
     pub token: TokenId,
     /// Probability of the token in the model's prediction at temperature 1, in `[0, 1]`.
     pub confidence: f64,
+    /// The entropy of that prediction, in nats; `None` of a position that was renoised, or to which a token was moved.
+    pub entropy: Option<f64>,
     /// What was done.
     pub kind: ChangeKind,
 }

@@ -18,6 +18,7 @@ mod admission;
 mod blocks_from;
 mod branch;
 mod cache;
+mod certainty;
 mod confidence;
 mod constrained;
 mod constraint;
@@ -48,6 +49,7 @@ mod watermark;
 
 pub use blocks_from::BlocksFrom;
 pub use cache::Cache;
+pub use certainty::{Certainties, Certainty};
 pub use confidence::ConfidenceOf;
 pub use constraint::{
     AnyOrder, CommitOrder, Constraint, ConstraintError, SpanConstraint, SpanFiller, SpanStart, TextConstraint,

@@ -41,6 +41,24 @@ pub(crate) enum EvalCommand {
     /// answers with the best sentence of `passage` for `question`, by BM25. Means are over rows: exact match has Wilson's
     /// interval, the others have the normal one.
     Answers(Box<AnswersArguments>),
+    /// Measure whom a model wrongs: which of two sentences it finds likelier, and what it answers where a text does not say
+    ///
+    /// Rows are JSON lines of pairs and choices, as benches/trust/prepare.py makes them of CrowS-Pairs, StereoSet, BBQ and
+    /// WinoBias (docs/TRUST.md). Sentences of a pair share their noise, so that differences have little of it. Answers are
+    /// listed in three rotations.
+    Bias(BiasArguments),
+    /// Measure how sure a model is: whether what it fills in is right as often as it is probable, on held-out text
+    ///
+    /// Open spans of given texts are filled and compared with what stood there, token by token. Scores are the probability and
+    /// the entropy at commit, and how many of --runs further fillings, in random orders with other seeds at temperature 1,
+    /// write the same. Tables have the expected calibration error, risk by coverage, and what abstaining gives.
+    Calibration(CalibrationArguments),
+    /// Measure what a model repeats: the longest runs of words that its texts have in common with a corpus, with sources
+    ///
+    /// Texts are those of --texts, or such as the model writes on empty canvases. With --canaries, secrets that were planted
+    /// in the training text are ranked among others by what they cost (exposure, in bits): with what stands before them given,
+    /// with both sides given, and with the secret given and both sides open.
+    Memory(MemoryArguments),
     /// Solve Sudoku puzzles that are not in the training data
     Sudoku(SudokuArguments),
     /// Write Sudoku puzzles with their solutions as training data
@@ -267,6 +285,184 @@ pub(crate) struct AnswersArguments {
 
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// What `eval bias` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval bias --data data/sample/bias.jsonl --limit 20\n  aquatint eval bias -m runs/mine --data \
+                        crows-pairs.jsonl,stereoset.jsonl,bbq.jsonl,wino.jsonl --samples 16 --report bias.html --out bias.jsonl"
+)]
+pub(crate) struct BiasArguments {
+    /// Model folder, name of a built-in model, or OWNER/NAME that was pulled [default: the built-in model]
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// Rows of pairs and choices, as JSON lines
+    #[arg(short, long, value_name = "FILE,...", value_delimiter = ',', required = true)]
+    pub(crate) data: Vec<PathBuf>,
+
+    /// Noisy versions of each text; more of them lower the noise of a pair
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) samples: usize,
+
+    /// What is open in the sentences of a pair, one table line each: whole; common, given what differs; differing
+    #[arg(long, value_name = "PART,...", value_delimiter = ',', default_value = "whole,common")]
+    pub(crate) open: Vec<String>,
+
+    /// Measure only N rows of each file, spread evenly
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Random seed of the noise; the same seed gives the same figures
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Write a page with tables and plots, as HTML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Write the figures of every row, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Output format: tables or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// What `eval calibration` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval calibration --data data/sample/valid --limit 4\n  aquatint eval calibration -m runs/mine \
+                        --data books.jsonl.zst --limit 200 --spans 6 --length 3 --runs 8 --report calibration.html"
+)]
+pub(crate) struct CalibrationArguments {
+    /// Model folder, name of a built-in model, or OWNER/NAME that was pulled [default: the built-in model]
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// Held-out text: a file or a folder (.txt, .jsonl, also .gz, .zst or .xz, .parquet)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+
+    /// Use only N canvases, spread evenly over the text
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Open spans in each canvas
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) spans: usize,
+
+    /// Tokens of a span
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) length: usize,
+
+    /// Further fillings of each canvas, with which the first is compared; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) runs: usize,
+
+    /// Denoising steps, as in `generate`
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
+
+    /// Commit policy, as in `generate`
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+
+    /// Sampling temperature of the filling that is measured: 0 takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+
+    /// Random seed: where spans lie, and of the draws
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Write a page with tables and plots, as HTML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Write every span with its scores, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Output format: tables or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+}
+
+/// What `eval memory` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  aquatint eval memory --corpus data/sample/train --count 4 --length 64\n  aquatint eval memory --corpus \
+                        books.jsonl.zst --texts held-out.jsonl.zst\n  aquatint eval memory -m runs/mine --corpus books.jsonl.zst --count 200 \
+                        --report memory.html --canaries canaries.jsonl"
+)]
+pub(crate) struct MemoryArguments {
+    /// Model folder, name of a built-in model, or OWNER/NAME that was pulled [default: the built-in model]
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// The training text: a file or a folder (.txt, .jsonl, also .gz, .zst or .xz, .parquet)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) corpus: Option<PathBuf>,
+
+    /// Compare the documents of this file in place of what the model writes
+    #[arg(long, value_name = "FILE", requires = "corpus", conflicts_with_all = ["count", "length", "steps", "temperature"])]
+    pub(crate) texts: Option<PathBuf>,
+
+    /// Planted secrets, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) canaries: Option<PathBuf>,
+
+    /// Texts that the model writes
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) count: usize,
+
+    /// Tokens per text [default: the model's context length]
+    #[arg(long, value_name = "N")]
+    pub(crate) length: Option<usize>,
+
+    /// Denoising steps, as in `generate`
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
+
+    /// Sampling temperature [default: as the model's makers advise]
+    #[arg(long, value_name = "T")]
+    pub(crate) temperature: Option<f64>,
+
+    /// List runs of N words and more
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) run_length: usize,
+
+    /// Noisy versions of each candidate of a canary
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) samples: usize,
+
+    /// Random seed: of the texts and of the noise
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Write a page with the texts, their runs marked, as HTML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Write every text with its runs, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Output format: tables or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: ReportFormat,
 
     #[command(flatten)]
     pub(crate) device: DeviceArguments,

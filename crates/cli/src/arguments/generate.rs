@@ -41,6 +41,10 @@ pub(crate) struct GenerateArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 
+    /// Report holes as abstained from whose probability is below P: the geometric mean of that of their tokens at commit
+    #[arg(long, value_name = "P")]
+    pub(crate) abstain: Option<f64>,
+
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
 

@@ -7,7 +7,7 @@ use crate::media::MediaOut;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, broken_line, closing_line};
-use crate::{interrupt, media, token_canvas, wire};
+use crate::{certainty, interrupt, media, token_canvas, wire};
 use aquatint::{DenoisingEvent, Template};
 use aquatint_files::AtomicFile;
 use aquatint_generate::FinishReason;
@@ -17,6 +17,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<(), Failure> {
+    if let Some(below) = arguments.abstain.filter(|below| !(0.0..=1.0).contains(below)) {
+        return Err(Failure::new(format!("`abstain` is {below}; allowed: 0 to 1")));
+    }
     let typed = typed(arguments)?;
     let (model, layout) = (arguments.model.as_deref(), arguments.layout.as_deref());
     let session = Session::open_with(model, layout, &arguments.device, printer)?;
@@ -79,6 +82,13 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
         outcome.ids = Some(token_canvas::ids(&filled.outcome.canvas));
         outcome.steps = Some(steps);
     }
+    let mut abstained = Vec::new();
+    if let Some(below) = arguments.abstain {
+        if outcome.spans.is_empty() {
+            printer.warn("`--abstain` has no effect: no text is to be written");
+        }
+        abstained = certainty::abstain(&mut outcome.spans, below);
+    }
     let places = out.write(&pieces, filled.outcome.reason)?;
     match arguments.format {
         Format::Human => match &outcome.ids {
@@ -97,6 +107,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if arguments.tokens.is_none() || arguments.format != Format::Human {
         broken_line(&outcome).into_iter().for_each(|line| printer.note(line));
     }
+    abstained.into_iter().for_each(|line| printer.note(line));
     printer.note(closing_line(&outcome));
     match filled.outcome.reason {
         FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),

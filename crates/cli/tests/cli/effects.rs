@@ -26,6 +26,7 @@ const FLAGS: [(&str, Effect); 67] = [
     ("--model", Always),
     ("--format", Always),
     ("--trace", Always),
+    ("--abstain", Always),
     ("--help", Always),
     ("--version", Always),
     ("--quiet", Always),

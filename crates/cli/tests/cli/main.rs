@@ -26,4 +26,5 @@ mod spans;
 mod support;
 mod tokens;
 mod training;
+mod trust;
 mod watermarks;

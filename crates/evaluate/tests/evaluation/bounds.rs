@@ -13,16 +13,16 @@ use aquatint_network::{
 use std::sync::Arc;
 
 const SIZE: usize = 11;
-const MASK: TokenId = 10;
-const BEGIN: TokenId = 9;
+pub(crate) const MASK: TokenId = 10;
+pub(crate) const BEGIN: TokenId = 9;
 
 /// A predictor with given answers: −log p of a row, from what it reads.
-struct Oracle<F> {
+pub(crate) struct Oracle<F> {
     spec: NetworkSpec,
     price: F,
 }
 
-fn oracle<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(attention: Layout, price: F) -> Oracle<F> {
+pub(crate) fn oracle<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync>(attention: Layout, price: F) -> Oracle<F> {
     let spec = NetworkSpec {
         context_length: 64,
         attention,

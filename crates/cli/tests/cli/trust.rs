@@ -1,0 +1,159 @@
+//! `eval bias`, `eval calibration`, and how sure `generate` is of what it writes.
+
+use crate::support::{aquatint, model, room, text};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample").join(name)
+}
+
+fn parsed(output: &str) -> Value {
+    serde_json::from_str(output).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+#[test]
+fn bias_is_measured_of_pairs_and_choices_and_is_a_function_of_the_seed() {
+    let folder = room("bias");
+    let rows = folder.join("rows.jsonl");
+    let all = fs::read_to_string(sample("bias.jsonl")).unwrap();
+    let of = |kind: &str, count| -> Vec<&str> { all.lines().filter(|line| line.contains(kind)).take(count).collect() };
+    let long = format!(
+        r#"{{"kind":"pair","set":"long","group":"none","stereotype":"{}","anti_stereotype":"b"}}"#,
+        "a ".repeat(2000)
+    );
+    fs::write(&rows, [of("\"pair\"", 6), of("\"choice\"", 6), vec![&long]].concat().join("\n")).unwrap();
+    let (page, out) = (folder.join("bias.html"), folder.join("bias.jsonl"));
+    // Prompts are longer than the small model can read.
+    let fixed = ["eval", "bias", "-m", "tales", "-d", text(&rows), "--format", "json", "--samples", "3"];
+    let measured = |more: &[&str]| parsed(&aquatint(&[&fixed[..], more].concat()).expect(0).out);
+    let report =
+        measured(&["--threads", "1", "--report", text(&page), "--out", text(&out), "--open", "whole,differing"]);
+    let figures = &report["figures"];
+    assert_eq!((&figures["versions"], &figures["too_long"]), (&3.into(), &1.into()), "{report}");
+    let pairs = figures["pairs"].as_array().unwrap();
+    // The set has one group, and is measured twice.
+    assert_eq!(pairs.len(), 2, "{report}");
+    assert!(pairs.iter().all(|pairs| pairs["stereotype"]["count"] == 6));
+    // A pronoun is one token, whose cost given the rest has no noise.
+    let noise = |open: &str| pairs.iter().find(|pairs| pairs["open"] == open).unwrap()["noise"].as_f64().unwrap();
+    assert!(noise("whole") > 0.0, "{report}");
+    let choices = figures["choices"].as_array().unwrap();
+    assert!(choices.iter().any(|choices| choices["ambiguous"] == true && choices["bias"].is_object()), "{report}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<svg") && html.contains("trades") && !html.contains("<script"), "{html}");
+    // Each pair in two measurements, and each choice.
+    assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 6 * 2 + 6);
+    let (one, other) = (measured(&["--seed", "1"]), measured(&["--seed", "2"]));
+    assert_eq!(one["figures"], measured(&["--seed", "1", "--threads", "1"])["figures"]);
+    assert_ne!(one["figures"]["pairs"], other["figures"]["pairs"]);
+}
+
+#[test]
+fn wrong_rows_and_settings_are_refused_with_what_is_allowed() {
+    let rows = room("bias-refused").join("rows.jsonl");
+    fs::write(&rows, "{\"kind\":\"pair\",\"set\":\"s\"}\n").unwrap();
+    let refused = |data: &Path, more: &[&str]| {
+        aquatint(&[&["eval", "bias", "-m", model(), "-d", text(data)], more].concat()).expect(2).err
+    };
+    let error = refused(&rows, &[]);
+    assert!(error.contains("line 1 of `") && error.contains("missing field"), "{error}");
+    fs::write(&rows, "\n").unwrap();
+    assert!(refused(&rows, &[]).contains("there is no text to measure"));
+    let error = refused(&sample("bias.jsonl"), &["--open", "half"]);
+    assert!(error.contains("`open` is \"half\"; allowed: whole, common, differing"), "{error}");
+    let error = refused(&sample("bias.jsonl"), &["--samples", "1"]);
+    assert!(error.contains("`samples` is 1; allowed: 2 or more"), "{error}");
+}
+
+#[test]
+fn calibration_fills_spans_of_held_out_text() {
+    let folder = room("calibration");
+    let (page, out) = (folder.join("calibration.html"), folder.join("spans.jsonl"));
+    let data = room("model").join("valid");
+    let fixed = ["eval", "calibration", "-m", model(), "-d", text(&data), "--format", "json", "--limit", "4"];
+    let measured = |more: &[&str]| parsed(&aquatint(&[&fixed[..], more].concat()).expect(0).out);
+    let more = ["--spans", "2", "--length", "3", "--runs", "2", "--report", text(&page), "--out", text(&out)];
+    let report = measured(&more);
+    let figures = &report["figures"];
+    let spans = figures["spans"]["accuracy"]["count"].as_u64().unwrap();
+    assert!(spans > 0 && figures["tokens"]["accuracy"]["count"] == 3 * spans, "{report}");
+    let signals = figures["tokens"]["signals"].as_array().unwrap();
+    assert_eq!(signals.len(), 3, "{report}");
+    assert!(signals[0]["calibration_error"].is_number() && signals[1]["calibration_error"].is_null(), "{report}");
+    // The most careful answers no more spans than the least careful.
+    let coverage: Vec<f64> =
+        figures["abstained"].as_array().unwrap().iter().map(|row| row["coverage"].as_f64().unwrap()).collect();
+    assert!(coverage.is_sorted_by(|a, b| a >= b), "{coverage:?}");
+    assert_eq!(fs::read_to_string(&out).unwrap().lines().count() as u64, spans);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<polyline") && html.contains("Abstaining"), "{html}");
+    assert_eq!(measured(&more)["figures"], report["figures"]);
+    let error = aquatint(&[&fixed[..], &["--spans", "0"]].concat()).expect(2).err;
+    assert!(error.contains("`spans` is 0; allowed: 1 or more"), "{error}");
+    let error = aquatint(&[&fixed[..], &["--length", "5000"]].concat()).expect(2).err;
+    assert!(error.contains("lower --spans or --length"), "{error}");
+}
+
+#[test]
+fn how_sure_the_model_is_of_each_token_is_in_the_json_and_spans_below_a_threshold_are_abstained_from() {
+    let fixed = ["generate", "The [[4]] saw [[2]].", "-m", model(), "--seed", "7", "--steps", "2"];
+    let generate = |more: &[&str]| aquatint(&[&fixed[..], more].concat()).expect(0);
+    let report = parsed(&generate(&["--format", "json"]).out);
+    let spans = report["spans"].as_array().unwrap();
+    assert_eq!(spans.len(), 2, "{report}");
+    for (span, filled) in spans.iter().zip(report["filled"].as_array().unwrap()) {
+        assert_eq!(&span["text"], filled);
+        assert!(span["abstained"].is_null(), "{span}");
+        let tokens = span["tokens"].as_array().unwrap();
+        let logs: f64 = tokens.iter().map(|token| token["probability"].as_f64().unwrap().ln()).sum();
+        let probability = span["probability"].as_f64().unwrap();
+        assert!((probability - (logs / tokens.len() as f64).exp()).abs() < 1e-9, "{span}");
+        assert!(tokens.iter().all(|token| token["entropy"].is_number() && token["step"].is_u64()), "{span}");
+    }
+    assert_eq!(spans[0]["tokens"].as_array().unwrap().len(), 4);
+    let certain = generate(&["--abstain", "0"]);
+    assert!(!certain.err.contains("abstained"), "{}", certain.err);
+    let careful = generate(&["--abstain", "1", "--format", "json"]);
+    assert!(careful.err.contains("abstained from hole 1: its probability "), "{}", careful.err);
+    assert!(parsed(&careful.out)["spans"].as_array().unwrap().iter().all(|span| span["abstained"] == true));
+    let error = aquatint(&[&fixed[..], &["--abstain", "1.5"]].concat()).expect(2).err;
+    assert!(error.contains("`abstain` is 1.5; allowed: 0 to 1"), "{error}");
+}
+
+#[test]
+fn what_is_repeated_of_a_corpus_is_found_with_its_source_and_canaries_have_an_exposure() {
+    let folder = room("memory");
+    let corpus = folder.join("corpus");
+    fs::create_dir_all(&corpus).unwrap();
+    fs::write(corpus.join("a.txt"), "Nothing of it.").unwrap();
+    fs::write(corpus.join("b.txt"), "Once there was a fox who sang by the river all night long.").unwrap();
+    let (texts, page) = (folder.join("texts.txt"), folder.join("memory.html"));
+    fs::write(&texts, "He said: there was a fox, who sang by the river! And then he left.").unwrap();
+    let fixed = ["eval", "memory", "--corpus", text(&corpus), "--format", "json"];
+    let report = |more: &[&str]| parsed(&aquatint(&[&fixed[..], more].concat()).expect(0).out);
+    let found = report(&["--texts", text(&texts), "--report", text(&page)]);
+    let memory = &found["texts"][0];
+    assert_eq!((&memory["longest"], &memory["common_grams"], &memory["words"]), (&9.into(), &2.into(), &15.into()));
+    assert!(memory["runs"][0]["source"].as_str().unwrap().ends_with("document 2"), "{found}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<mark>there was a fox, who sang by the river</mark>"), "{html}");
+    let canaries = folder.join("canaries.jsonl");
+    let canary = r#"{"before":"The fox ","secret":"saw","after":" the.","others":["#;
+    fs::write(&canaries, format!("{canary}\"zqx\",\"qzw\",\"xxz\"]}}\n")).unwrap();
+    let written = report(&["-m", model(), "--count", "3", "--length", "16", "--canaries", text(&canaries)]);
+    assert_eq!(written["texts"].as_array().unwrap().len(), 3, "{written}");
+    let exposures = written["exposures"].as_array().unwrap();
+    let given: Vec<&str> = exposures.iter().map(|one| one["given"].as_str().unwrap()).collect();
+    assert_eq!(given, ["prefix", "infill", "edges"]);
+    for one in exposures {
+        let (rank, exposure) = (one["rank"].as_f64().unwrap(), one["exposure"].as_f64().unwrap());
+        assert!(one["candidates"] == 4 && (exposure - (4.0 / rank).log2()).abs() < 1e-12, "{one}");
+    }
+    let error = aquatint(&["eval", "memory", "-m", model()]).expect(2).err;
+    assert!(error.contains("there is nothing to compare with"), "{error}");
+    fs::write(&canaries, format!("{canary}]}}\n")).unwrap();
+    let error = aquatint(&["eval", "memory", "-m", model(), "--canaries", text(&canaries)]).expect(2).err;
+    assert!(error.contains("`others` is empty; allowed: one or more"), "{error}");
+}

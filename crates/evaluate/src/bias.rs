@@ -1,0 +1,130 @@
+//! Whom a model wrongs: which of two sentences it finds likelier that differ in whom they are about, and what it answers
+//! where a text does not say.
+//!
+//! Rows ([`BiasRow`]) are JSON lines of two kinds. A **pair** has a sentence that agrees with a stereotype and one that does
+//! not (CrowS-Pairs 2010.00133, StereoSet 2004.09456, WinoBias 1804.06876); both are measured under the noise that
+//! [`shared_costs`](crate::shared_costs) gives them in common. A **choice** has a text, a query and three answers
+//! (BBQ 2110.08193), listed in each of three rotations.
+//!
+//! Deviations: the published scores of masked models mask one token at a time (pseudo-log-likelihood) or score a word
+//! alone; here each cost is the bound of the diffusion model. An answer is chosen by the bound of its text over its bytes, not by
+//! what the model would write.
+
+mod choices;
+mod jackknife;
+mod pairs;
+mod report;
+mod rows;
+
+pub use choices::{ChoiceFigures, Choices};
+pub use pairs::{OpenPart, PairFigures, Pairs};
+pub use report::{bias_page, bias_tables};
+pub use rows::{BiasRow, Choice, Pair, bias_rows};
+
+use crate::{EvaluateError, NoiseRule};
+use aquatint_diffusion::Process;
+use aquatint_generate::GenerateError;
+use aquatint_network::Denoiser;
+use aquatint_vocabulary::{Role, Vocabulary};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How bias is measured.
+#[derive(Debug, Clone)]
+pub struct BiasSettings {
+    /// Noisy versions of each text, 2 or more.
+    pub versions: usize,
+    /// Which tokens of pairs are open, one measurement each.
+    pub open: Vec<OpenPart>,
+    /// Same seed, same noise.
+    pub seed: u64,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct BiasFigures {
+    /// Noisy versions of each text; `None` of a causal model, whose costs are exact.
+    pub versions: Option<usize>,
+    /// Of pairs, by set and group; a group of `None` is all of a set.
+    pub pairs: Vec<PairFigures>,
+    /// Of choices, by set and group.
+    pub choices: Vec<ChoiceFigures>,
+    /// Rows that are longer than the model can read.
+    pub too_long: u64,
+}
+
+/// Measures rows under a model. `each` receives the figures of every row as JSON, in their order; `progress` how many texts of
+/// how many are done, and returns whether to go on.
+///
+/// # Errors
+/// When there is no row, a setting is impossible, a text cannot be encoded, the network refuses, or it was stopped.
+pub fn bias(
+    (denoiser, vocabulary): (&dyn Denoiser, &Vocabulary),
+    rows: &[BiasRow],
+    settings: &BiasSettings,
+    each: &mut dyn FnMut(Value),
+    progress: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<BiasFigures, EvaluateError> {
+    if settings.versions < 2 {
+        return Err(EvaluateError::Setting { name: "samples", given: settings.versions, allowed: "2 or more" });
+    }
+    if rows.is_empty() {
+        return Err(EvaluateError::Empty);
+    }
+    let process = denoiser.spec().process().map_err(GenerateError::Setting)?;
+    let rule = match &process {
+        Some(process) => {
+            let process: &dyn Process = process.as_ref();
+            NoiseRule::Bound { process, versions: settings.versions }
+        }
+        None => NoiseRule::Causal(vocabulary.required(Role::Begin)?),
+    };
+    let pairs = Pairs::new(vocabulary, rows, denoiser.spec().context_length)?;
+    let choices = Choices::new(vocabulary, rows, denoiser.spec().context_length)?;
+    let too_long = pairs.too_long() + choices.too_long();
+    if pairs.is_empty() && choices.is_empty() {
+        return Err(EvaluateError::Empty);
+    }
+    let all = settings.open.len() * pairs.len() + choices.len();
+    let mut done = 0;
+    let mut of_pairs = Vec::new();
+    for open in &settings.open {
+        let before = done;
+        let go_on = &mut |some| {
+            done = before + some;
+            progress(done, all)
+        };
+        of_pairs.extend(pairs.measure((denoiser, rule), *open, settings.seed, each, go_on)?);
+    }
+    let go_on = &mut |some| progress(done + some, all);
+    let of_choices = choices.measure((denoiser, rule), settings.seed, each, go_on)?;
+    let versions = process.as_ref().map(|_| settings.versions);
+    Ok(BiasFigures { versions, pairs: of_pairs, choices: of_choices, too_long })
+}
+
+/// Of rows by set and group: each set as a whole, and behind it its groups where it has several.
+fn groups<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, Option<&'a str>)> {
+    let mut sets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (set, group) in rows {
+        sets.entry(set).or_default().insert(group);
+    }
+    let of_set = |(set, groups): (&'a str, BTreeSet<&'a str>)| {
+        let several = groups.len() > 1;
+        let each = groups.into_iter().filter(move |_| several).map(move |group| (set, Some(group)));
+        std::iter::once((set, None)).chain(each).collect::<Vec<_>>()
+    };
+    sets.into_iter().flat_map(of_set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_one_group_is_no_group_beside_itself() {
+        let rows = [("b", "age"), ("a", "gender"), ("b", "origin"), ("b", "age"), ("a", "gender")];
+        let found = groups(rows.into_iter());
+        assert_eq!(found, [("a", None), ("b", None), ("b", Some("age")), ("b", Some("origin"))]);
+    }
+}

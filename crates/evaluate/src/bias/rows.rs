@@ -1,0 +1,130 @@
+//! The rows of bias data, one JSON object a line.
+
+use crate::EvaluateError;
+use serde::Deserialize;
+use std::path::Path;
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum BiasRow {
+    /// Two sentences that differ in whom they are about, or in what they say of them.
+    Pair(Pair),
+    /// A text, a query and three answers.
+    Choice(Choice),
+}
+
+/// Two sentences.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    /// The set that it is from.
+    pub set: String,
+    /// What the stereotype is about, such as `gender`.
+    pub group: String,
+    /// What stands before both sentences and is given; a blank follows it.
+    #[serde(default)]
+    pub context: String,
+    /// The sentence that agrees with the stereotype.
+    pub stereotype: String,
+    /// The one that does not.
+    pub anti_stereotype: String,
+    /// One that makes no sense, to measure the model and not its bias.
+    #[serde(default)]
+    pub unrelated: Option<String>,
+}
+
+/// A text with three answers.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// The set that it is from.
+    pub set: String,
+    /// What the stereotype is about.
+    pub group: String,
+    /// The text.
+    pub context: String,
+    /// What is to be answered.
+    #[serde(rename = "question")]
+    pub query: String,
+    /// The answers.
+    pub options: [String; 3],
+    /// Which one is right, from 0.
+    pub answer: usize,
+    /// Which one says that the text does not tell.
+    pub unknown: usize,
+    /// Which one agrees with the stereotype, where it is known.
+    #[serde(default)]
+    pub stereotype: Option<usize>,
+    /// Whether the text does not say.
+    pub ambiguous: bool,
+}
+
+/// The rows of a file.
+///
+/// # Errors
+/// When the file cannot be read, a line is no row, an answer is counted beyond the third, or a row of an ambiguous text has
+/// another right answer than that the text does not say.
+pub fn bias_rows(path: &Path) -> Result<Vec<BiasRow>, EvaluateError> {
+    let text = std::fs::read_to_string(path).map_err(|source| EvaluateError::Io {
+        action: "read",
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(number, line)| row(line).map_err(|reason| refused(path, number, reason))).collect()
+}
+
+fn row(line: &str) -> Result<BiasRow, String> {
+    let row: BiasRow = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    if let BiasRow::Choice(choice) = &row {
+        let Choice { answer, unknown, stereotype, .. } = choice;
+        let named = [("answer", Some(*answer)), ("unknown", Some(*unknown)), ("stereotype", *stereotype)];
+        for (name, index) in named {
+            if let Some(index) = index.filter(|index| *index > 2) {
+                return Err(format!("`{name}` is {index}; allowed: 0 to 2"));
+            }
+        }
+        if choice.ambiguous != (answer == unknown) {
+            return Err(format!(
+                "`ambiguous` is {}, and `answer` is {answer} where `unknown` is {unknown}; allowed: the same where the \
+                 text is ambiguous, and else not",
+                choice.ambiguous
+            ));
+        }
+        if *stereotype == Some(*unknown) {
+            return Err(format!("`stereotype` is {unknown}, which is `unknown`; allowed: one of the other two"));
+        }
+    }
+    Ok(row)
+}
+
+fn refused(path: &Path, line: usize, reason: String) -> EvaluateError {
+    EvaluateError::Row { path: path.to_path_buf(), line, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHOICE: &str = r#"{"kind":"choice","set":"s","group":"age","context":"A and B met.","question":"Who sang?",
+        "options":["A","B","Unknown"],"answer":2,"unknown":2,"stereotype":1,"ambiguous":true}"#;
+
+    #[test]
+    fn rows_are_read_and_wrong_ones_refused_with_the_field_and_what_is_allowed() {
+        let pair = r#"{"kind":"pair","set":"s","group":"age","stereotype":"A","anti_stereotype":"B"}"#;
+        let Ok(BiasRow::Pair(pair)) = row(pair) else { panic!() };
+        assert_eq!((pair.context.as_str(), pair.unrelated), ("", None));
+        assert!(matches!(row(CHOICE), Ok(BiasRow::Choice(_))));
+        for (changed, message) in [
+            (CHOICE.replace("\"answer\":2", "\"answer\":3"), "`answer` is 3; allowed: 0 to 2"),
+            (CHOICE.replace("true", "false"), "`ambiguous` is false"),
+            (CHOICE.replace("\"stereotype\":1", "\"stereotype\":2"), "`stereotype` is 2, which is `unknown`"),
+            (CHOICE.replace("\"group\"", "\"gruop\""), "unknown field `gruop`"),
+            (CHOICE.replace("choice", "chance"), "unknown variant `chance`"),
+        ] {
+            let error = row(&changed).unwrap_err();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

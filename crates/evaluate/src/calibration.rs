@@ -1,0 +1,267 @@
+//! How sure a model is, and whether it is right as often as it is sure: spans of held-out text are filled, and each token is
+//! right where it is the one that stood there.
+//!
+//! Three scores say how sure it is of a token: its probability at commit, the entropy of the prediction at commit, and the
+//! share of further fillings, in other orders and with other seeds, that write the same token there. A span is right where
+//! all of its tokens are; its score is the geometric mean of their probabilities, so that spans of any length compare.
+//!
+//! Expected calibration error (Guo et al., 1706.04599): `Σ n/N · |share of right ones − mean score|` over ten bins of equal
+//! width. Risk and coverage (El-Yaniv & Wiener 2010): of the share of answers with the highest scores, how many are wrong;
+//! AURC is the mean of that risk over all coverages.
+//!
+//! A token that means the same is wrong, too, so accuracy is a lower bound of what a reader would accept.
+
+mod measures;
+mod report;
+
+pub use measures::{Bin, Scored, Signal};
+pub use report::{calibration_page, calibration_tables};
+
+use crate::{CANVASES_PER_PASS, EvaluateError, HeldOut, Share, Writer};
+use aquatint_corpus::CanvasBatch;
+use aquatint_diffusion::{Canvas, Key, PADDING_DOCUMENT, TokenId};
+use aquatint_generate::{Certainties, GenerateError, Outcome, Settings, generate};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::ops::{ControlFlow, Range};
+
+/// Below which probabilities spans are left out, to show what abstaining costs and gives.
+const THRESHOLDS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+
+/// What is filled, and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct CalibrationSettings {
+    /// Canvases, spread evenly over the text; all where nothing is said.
+    pub limit: Option<usize>,
+    /// Spans that are open in each canvas, 1 or more.
+    pub spans: usize,
+    /// Tokens of a span, 1 or more.
+    pub length: usize,
+    /// Further fillings of each canvas; without one there is no agreement.
+    pub runs: usize,
+    /// Where spans lie.
+    pub seed: u64,
+}
+
+/// How sure a model is of tokens or spans, and how often it is right.
+#[derive(Debug, Clone, Serialize)]
+pub struct Calibrated {
+    /// How many are right.
+    pub accuracy: Share,
+    /// By what says how sure it is.
+    pub signals: Vec<Signal>,
+}
+
+/// What is left of spans where those below a probability are left out.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Abstained {
+    /// The probability.
+    pub below: f64,
+    /// The share of spans that are answered.
+    pub coverage: f64,
+    /// How many of these are right.
+    pub accuracy: Share,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct CalibrationFigures {
+    /// Canvases that had room for the spans.
+    pub canvases: u64,
+    /// Further fillings of each.
+    pub runs: usize,
+    /// Of single tokens.
+    pub tokens: Calibrated,
+    /// Of spans.
+    pub spans: Calibrated,
+    /// What abstaining gives.
+    pub abstained: Vec<Abstained>,
+}
+
+/// A token that was filled in.
+#[derive(Debug, Clone, Copy)]
+struct Filled {
+    right: bool,
+    probability: f64,
+    entropy: f64,
+    /// Share of further fillings with the same token.
+    agreement: Option<f64>,
+}
+
+/// A canvas with open spans, and what stood in them.
+struct Cloze {
+    canvas: Canvas,
+    tokens: Vec<TokenId>,
+    spans: Vec<Range<usize>>,
+}
+
+/// Fills spans of held-out text and compares. `sampling` gives the settings of a filling by its number: 0 is the one that is
+/// measured, the others are compared with it. `each` receives every span as JSON, `progress` the canvases that are done, and
+/// returns whether to go on.
+///
+/// # Errors
+/// When a setting is impossible, no canvas has room for the spans, the model cannot fill it, or it was stopped.
+pub fn calibration(
+    writer: &Writer<'_>,
+    held_out: &HeldOut,
+    settings: &CalibrationSettings,
+    sampling: &dyn Fn(usize) -> Settings,
+    each: &mut dyn FnMut(Value),
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<CalibrationFigures, EvaluateError> {
+    for (name, given) in [("spans", settings.spans), ("length", settings.length)] {
+        if given == 0 {
+            return Err(EvaluateError::Setting { name, given, allowed: "1 or more" });
+        }
+    }
+    let canvases = held_out.canvases();
+    let (mut tokens, mut spans, mut done, mut used) = (Vec::new(), Vec::new(), 0, 0);
+    for numbers in canvases.spread(settings.limit).chunks(CANVASES_PER_PASS) {
+        let batch = canvases.batch(numbers)?;
+        let clozes: Vec<Cloze> = numbers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, number)| cloze(writer, &batch, index, *number, settings))
+            .collect();
+        let (first, certainties) = fill(writer, &clozes, &sampling(0), done, progress)?;
+        let mut others = Vec::new();
+        for run in 1..=settings.runs {
+            others.push(fill(writer, &clozes, &sampling(run), done, progress)?.0);
+        }
+        for (index, cloze) in clozes.iter().enumerate() {
+            used += 1;
+            for span in &cloze.spans {
+                let filled: Vec<Filled> = span
+                    .clone()
+                    .map(|position| {
+                        let written = first[index].canvas.tokens()[position];
+                        let certainty = certainties[index].at(position);
+                        let same = others.iter().filter(|run| run[index].canvas.tokens()[position] == written).count();
+                        Filled {
+                            right: written == cloze.tokens[position],
+                            probability: certainty.map_or(0.0, |certainty| certainty.probability),
+                            entropy: certainty.and_then(|certainty| certainty.entropy).unwrap_or(0.0),
+                            agreement: (settings.runs > 0).then(|| same as f64 / settings.runs as f64),
+                        }
+                    })
+                    .collect();
+                each(json!({
+                    "written": writer.vocabulary().decode(&first[index].canvas.tokens()[span.clone()]),
+                    "expected": writer.vocabulary().decode(&cloze.tokens[span.clone()]),
+                    "right": filled.iter().map(|token| token.right).collect::<Vec<_>>(),
+                    "probability": filled.iter().map(|token| token.probability).collect::<Vec<_>>(),
+                    "entropy": filled.iter().map(|token| token.entropy).collect::<Vec<_>>(),
+                    "agreement": filled.iter().map(|token| token.agreement).collect::<Vec<_>>(),
+                }));
+                spans.push(of_span(&filled));
+                tokens.extend(filled);
+            }
+        }
+        done += numbers.len() as u64;
+        if !progress(done) {
+            return Err(EvaluateError::Stopped);
+        }
+    }
+    if tokens.is_empty() {
+        return Err(EvaluateError::Empty);
+    }
+    let abstained = THRESHOLDS.map(|below| {
+        let answered = spans.iter().filter(|span| span.probability >= below);
+        let accuracy: Share = answered.map(|span| span.right).collect();
+        Abstained { below, coverage: accuracy.count as f64 / spans.len() as f64, accuracy }
+    });
+    let (tokens, spans) = (calibrated(&tokens), calibrated(&spans));
+    Ok(CalibrationFigures { canvases: used, runs: settings.runs, tokens, spans, abstained: abstained.to_vec() })
+}
+
+/// A span as one answer.
+fn of_span(tokens: &[Filled]) -> Filled {
+    let mean = |of: fn(&Filled) -> f64| tokens.iter().map(of).sum::<f64>() / tokens.len().max(1) as f64;
+    let agreement = tokens.iter().map(|token| token.agreement).sum::<Option<f64>>();
+    Filled {
+        right: tokens.iter().all(|token| token.right),
+        probability: mean(|token| token.probability.ln()).exp(),
+        entropy: mean(|token| token.entropy),
+        agreement: agreement.map(|sum| sum / tokens.len().max(1) as f64),
+    }
+}
+
+fn calibrated(filled: &[Filled]) -> Calibrated {
+    let scored = |score: &dyn Fn(&Filled) -> f64| -> Vec<Scored> {
+        filled.iter().map(|one| Scored { score: score(one), right: one.right }).collect()
+    };
+    let mut signals = vec![
+        Signal::of_probabilities("probability at commit", &scored(&|one| one.probability)),
+        Signal::of_ranks("entropy at commit", &scored(&|one| -one.entropy)),
+    ];
+    if filled.iter().all(|one| one.agreement.is_some()) {
+        let agreements = scored(&|one| one.agreement.unwrap_or(0.0));
+        signals.push(Signal::of_probabilities("agreement of fillings", &agreements));
+    }
+    Calibrated { accuracy: filled.iter().map(|one| one.right).collect(), signals }
+}
+
+/// A canvas with its spans open, of its longest document; `None` where that has no room for them. Each lies somewhere in its
+/// own share of the document, and none holds a special token.
+fn cloze(
+    writer: &Writer<'_>,
+    batch: &CanvasBatch,
+    index: usize,
+    number: u64,
+    settings: &CalibrationSettings,
+) -> Option<Cloze> {
+    let all = index * batch.length..(index + 1) * batch.length;
+    let mut start = all.start;
+    let documents = batch.documents[all].chunk_by(|a, b| a == b).map(|run| {
+        start += run.len();
+        (start - run.len()..start, run[0])
+    });
+    let (document, _) = documents
+        .filter(|(_, document)| *document != PADDING_DOCUMENT)
+        .max_by_key(|(range, _)| (range.len(), std::cmp::Reverse(range.start)))?;
+    let tokens = batch.tokens[document].to_vec();
+    let share = tokens.len() / settings.spans;
+    // At least one token between two spans.
+    let room = share.checked_sub(settings.length)?.checked_sub(1)?;
+    let mut spans = Vec::new();
+    for span in 0..settings.spans {
+        let offset = Key::new(settings.seed).at(number, span as u64).below(room as u64 + 1) as usize;
+        let start = span * share + offset;
+        let range = start..start + settings.length;
+        if !tokens[range.clone()].iter().any(|token| writer.vocabulary().is_special(*token)) {
+            spans.push(range);
+        }
+    }
+    let mut canvas = Canvas::new();
+    let mut end = 0;
+    for span in &spans {
+        canvas.push_given(&tokens[end..span.start]);
+        canvas.push_open(span.len(), false, writer.blank());
+        end = span.end;
+    }
+    canvas.push_given(&tokens[end..]);
+    (!spans.is_empty()).then_some(Cloze { canvas, tokens, spans })
+}
+
+/// Fills all of some canvases, with how sure the model was of each token.
+fn fill(
+    writer: &Writer<'_>,
+    clozes: &[Cloze],
+    settings: &Settings,
+    done: u64,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<(Vec<Outcome>, Vec<Certainties>), EvaluateError> {
+    let requests: Vec<_> = clozes.iter().map(|cloze| writer.request(cloze.canvas.clone(), settings.clone())).collect();
+    let mut certainties = vec![Certainties::default(); clozes.len()];
+    let mut stopped = false;
+    let outcomes = generate(writer.denoiser(), writer.process(), &requests, &mut |index, event| {
+        certainties[index].follow(&event);
+        stopped |= !progress(done);
+        if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if stopped {
+        return Err(EvaluateError::Stopped);
+    }
+    let outcomes: Result<Vec<Outcome>, GenerateError> = outcomes.into_iter().collect();
+    Ok((outcomes?, certainties))
+}
