@@ -57,6 +57,18 @@ pub struct Prepared {
     pub ineffective: Vec<Ineffective>,
 }
 
+impl Prepared {
+    /// The same with another seed: what it is filled with is what the template prepared with that seed would be.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.settings = self.settings.with_seed(seed);
+        for part in &mut self.parts {
+            part.settings = part.settings.clone().with_seed(seed);
+        }
+        self
+    }
+}
+
 impl Model {
     /// Opens a built-in model by its name or a folder by its path (`./NAME` where it is called like one), on the fastest
     /// path of this processor; on any other device by [`Runtime::open`].

@@ -39,11 +39,20 @@ pub(crate) struct MediaOut {
 impl MediaOut {
     /// Begins the files of all that is to be made: `FILE`, or `FILE-1`, `FILE-2` … where it is several.
     pub(crate) fn create(template_canvas: &TemplateCanvas, arguments: &MediaArguments) -> Result<Self, Failure> {
+        Self::create_one_of(template_canvas, arguments, (0, 1))
+    }
+
+    /// The same of the canvas of a number, counted from 0, of so many that are filled alike: their files are numbered through.
+    pub(crate) fn create_one_of(
+        template_canvas: &TemplateCanvas,
+        arguments: &MediaArguments,
+        (canvas, canvases): (u64, u64),
+    ) -> Result<Self, Failure> {
         let MediaArguments { picture_out, sound_out } = arguments;
         let mut out = Self::default();
         for (kind, path) in [(MediaKind::Picture, picture_out), (MediaKind::Sound, sound_out)] {
             let Some(path) = path else { continue };
-            let count = template_canvas.media().filter(|media| media.is_made && media.kind == kind).count();
+            let count = template_canvas.media().filter(|media| media.is_made && media.kind == kind).count() as u64;
             let refuse =
                 |allowed: String| Failure::new(format!("`--{kind}-out` is {}; allowed: {allowed}", path.display()));
             let ending = extension(kind);
@@ -54,7 +63,7 @@ impl MediaOut {
                 return Err(refuse(format!("with a {kind} that is to be made, as [[{kind}]] is")));
             }
             for number in 1..=count {
-                let path = numbered(path, number, count);
+                let path = numbered(path, canvas * count + number, canvases * count);
                 let file = AtomicFile::create(&path).map_err(|error| Failure::of_file("write", &path, &error))?;
                 out.files.push((kind, path, file));
             }
@@ -87,7 +96,7 @@ impl MediaOut {
 }
 
 /// `fox.png`, or `fox-2.png` where there are several.
-fn numbered(path: &Path, number: usize, of: usize) -> PathBuf {
+fn numbered(path: &Path, number: u64, of: u64) -> PathBuf {
     if of == 1 {
         return path.to_path_buf();
     }

@@ -193,14 +193,34 @@ impl Session {
         events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Filled, Failure> {
         let begun = Instant::now();
-        let request = Request::new(prepared.template_canvas.canvas().clone(), prepared.settings.clone());
-        let mut certainties = Certainties::default();
-        let mut outcomes = self.model.serve(&[request], &mut |_, event| {
-            certainties.follow(&event);
-            events(&event)
-        })?;
+        let mut filled = self.fill_all(&[Self::request_of_tokens(prepared)], &mut |_, event| events(event))?;
         // One request gives one outcome.
-        Ok(Filled { outcome: outcomes.remove(0), seconds: begun.elapsed().as_secs_f64(), certainties })
+        let (outcome, certainties) = filled.remove(0);
+        Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64(), certainties })
+    }
+
+    /// The request that fills a template canvas.
+    pub(crate) fn request_of(&self, prepared: &Prepared) -> Request {
+        self.model.request_of(prepared)
+    }
+
+    /// The request that fills a canvas of ids.
+    pub(crate) fn request_of_tokens(prepared: &Prepared) -> Request {
+        Request::new(prepared.template_canvas.canvas().clone(), prepared.settings.clone())
+    }
+
+    /// Fills canvases together; events come with the number of their request, and may break, which cancels that one.
+    pub(crate) fn fill_all(
+        &self,
+        requests: &[Request],
+        events: &mut dyn FnMut(usize, &DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Vec<(Outcome, Certainties)>, Failure> {
+        let mut certainties = vec![Certainties::default(); requests.len()];
+        let outcomes = self.model.serve(requests, &mut |number, event| {
+            certainties[number].follow(&event);
+            events(number, &event)
+        })?;
+        Ok(outcomes.into_iter().zip(certainties).collect())
     }
 
     /// What was written, with its pictures and sounds.
@@ -261,8 +281,8 @@ pub(crate) fn closing_line(outcome: &wire::Outcome) -> String {
 }
 
 /// What is said of bytes that are not in the text, where there are some.
-pub(crate) fn broken_line(outcome: &wire::Outcome) -> Option<String> {
-    match outcome.broken_bytes {
+pub(crate) fn broken_line(broken_bytes: usize) -> Option<String> {
+    match broken_bytes {
         0 => None,
         1 => Some("left out 1 byte that is no character".to_owned()),
         bytes => Some(format!("left out {bytes} bytes that are no characters")),
@@ -273,6 +293,6 @@ fn given(canvas: &Canvas) -> usize {
     (0..canvas.len()).filter(|position| canvas.kind(*position) == Some(Kind::Given)).count()
 }
 
-fn rate(tokens: usize, seconds: f64) -> f64 {
-    if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
+pub(crate) fn rate(count: usize, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }

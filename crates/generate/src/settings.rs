@@ -210,6 +210,13 @@ impl Settings {
         self.seed
     }
 
+    /// The same settings with another seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
     /// The same settings with a constraint, which belongs to a vocabulary.
     #[must_use]
     pub fn with_constraint(mut self, constraint: Option<TextConstraint>) -> Self {

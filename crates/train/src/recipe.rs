@@ -36,6 +36,7 @@ use crate::{ByteSize, Overrides, RecipeError};
 use aquatint_checkpoint::Storage;
 use aquatint_corpus::{Encoding, Format, Source};
 use aquatint_diffusion::TimeSampling;
+use aquatint_vocabulary::PreTokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -91,9 +92,15 @@ pub struct Data {
     /// Positions of a canvas.
     #[serde(default = "defaults::canvas_length")]
     pub canvas_length: usize,
+    /// How documents lie on canvases: they share them, or each has its own, filled with end tokens that are learned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub canvases: CanvasSharing,
     /// Tokens of the vocabulary that is trained where none is given.
     #[serde(default = "defaults::vocabulary_size")]
     pub vocabulary_size: usize,
+    /// How text is cut into the pieces that no token of that vocabulary crosses: `prose`, or `smiles` for molecules.
+    #[serde(default, with = "text", skip_serializing_if = "is_default")]
+    pub pre_tokenizer: PreTokenizer,
     /// A `tokenizer.json` to use instead of training one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<PathBuf>,
@@ -122,6 +129,18 @@ impl Data {
             None => Ok(()),
         }
     }
+}
+
+/// How documents lie on canvases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CanvasSharing {
+    /// Short documents share a canvas; they do not see each other.
+    #[default]
+    Shared,
+    /// Each document has canvases of its own, the last of which is filled with end tokens. They are learned, so that the
+    /// model learns how long documents are.
+    Filled,
 }
 
 /// One source of texts.
@@ -560,6 +579,10 @@ impl Recipe {
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, RecipeError> {
         extends::parse(text, overrides, extends::of_kind)
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Types of other crates, written as their names.

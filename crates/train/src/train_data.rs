@@ -3,7 +3,7 @@
 use crate::event::{CorpusFigures, TrainingEvent};
 use crate::media::Media;
 use crate::preflight::{Texts, Tokens};
-use crate::recipe::{ObjectiveKind, Resolved};
+use crate::recipe::{CanvasSharing, ObjectiveKind, Resolved};
 use crate::saved_format;
 use crate::{RecipeError, TrainError};
 use aquatint_checkpoint::{Checkpoint, ModelCodec};
@@ -14,7 +14,7 @@ use aquatint_corpus::{
 use aquatint_diffusion::PADDING_DOCUMENT;
 use aquatint_evaluate::{CANVASES_PER_PASS, HeldOutBatch, Likelihood, Rule, entropy_of_counts, likelihood};
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{ChatTemplate, Vocabulary};
+use aquatint_vocabulary::{ChatTemplate, Role, Vocabulary};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The held-out text is measured with masks of this seed, at every validation and in every run.
@@ -150,7 +150,10 @@ fn of_texts(
         for Packed { report, .. } in &packed {
             events(TrainingEvent::Source { key, report });
         }
-        Canvases::new(packed, data.canvas_length)
+        Ok::<_, TrainError>(match data.canvases {
+            CanvasSharing::Shared => Canvases::new(packed, data.canvas_length)?,
+            CanvasSharing::Filled => Canvases::filled(packed, data.canvas_length, vocabulary.required(Role::End)?)?,
+        })
     };
     let canvases = lay("data.train", &texts.train, "packing the texts into tokens")?;
     let held_out = lay("data.valid", &texts.valid, "packing the held-out texts into tokens")?;

@@ -5,7 +5,7 @@ use crate::{RecipeError, TrainError, TrainingEvent};
 use aquatint_checkpoint::{Checkpoint, open_vocabulary};
 use aquatint_corpus::{Source, sample};
 use aquatint_network::NetworkKind;
-use aquatint_vocabulary::{Role, Vocabulary, VocabularyError};
+use aquatint_vocabulary::{PreTokenizer, Role, Vocabulary, VocabularyError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -72,7 +72,7 @@ pub(crate) fn train(
     events(TrainingEvent::Preparing("training a vocabulary"));
     let sources: Vec<Source> = data.train.iter().map(SourceRecipe::source).collect();
     let texts = sample(&sources, data.vocabulary_bytes, &mut |_| !stop.load(Ordering::SeqCst))?;
-    let vocabulary = learn(texts, data.vocabulary_size, stop)?;
+    let vocabulary = learn(texts, (data.vocabulary_size, data.pre_tokenizer), stop)?;
     if vocabulary.len() > data.vocabulary_size {
         let allowed = "at least as many as there are bytes and special tokens";
         return Err(RecipeError::value("data.vocabulary_size", data.vocabulary_size.to_string(), allowed).into());
@@ -82,11 +82,15 @@ pub(crate) fn train(
 
 /// Trains on a thread of its own, since merges are counted in one long call that nothing interrupts: where the run is
 /// stopped, the thread is left behind and its result is dropped.
-pub(crate) fn learn(texts: Vec<String>, size: usize, stop: &AtomicBool) -> Result<Vocabulary, TrainError> {
+pub(crate) fn learn(
+    texts: Vec<String>,
+    (size, rule): (usize, PreTokenizer),
+    stop: &AtomicBool,
+) -> Result<Vocabulary, TrainError> {
     let (sender, receiver) = channel();
     let thread = std::thread::spawn(move || {
         // Nobody may be there to receive it.
-        let _ = sender.send(Vocabulary::train(texts.into_iter(), size));
+        let _ = sender.send(Vocabulary::train_cut_by(rule, texts.into_iter(), size));
     });
     loop {
         match receiver.recv_timeout(POLL) {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[command(
     after_help = "Examples:\n  aquatint generate \"Once upon a time\" --seed 7\n  aquatint generate \"The [[3]] sat on \
                         the [[5]].\" --steps 8\n  aquatint generate \"A fox in the snow. [[picture]]\" \
-                        --picture-out fox.png\n  aquatint generate \"fox [[sound,seconds=1]]\" --sound-out fox.wav\n  echo \"A fox\" | aquatint generate - --format json"
+                        --picture-out fox.png\n  aquatint generate \"fox [[sound,seconds=1]]\" --sound-out fox.wav\n  echo \"A fox\" | aquatint generate - --format json\n  aquatint generate \"The fox [[~12]]\" --count 100 --format jsonl"
 )]
 pub(crate) struct GenerateArguments {
     /// Text to continue or template to fill; `-` reads standard input
@@ -24,6 +24,11 @@ pub(crate) struct GenerateArguments {
     /// has no part in it: only the mask is never written, and only --end-token ends a text
     #[arg(long, value_name = "IDS", conflicts_with_all = ["template", "prompt"])]
     pub(crate) tokens: Option<String>,
+
+    /// Fill the template N times, with seeds that follow on from --seed, many of them together. Texts stand one after
+    /// another; with --format jsonl each has a line with its seed, and files of pictures and sounds are numbered
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
 
     /// Attention layout by which the model is read: full or block:LENGTH [default: that of its config.json]
     #[arg(long, value_name = "LAYOUT")]

@@ -1,4 +1,6 @@
-//! `aquatint generate`: fills one canvas and leaves.
+//! `aquatint generate`: fills one canvas, or one template many times, and leaves.
+
+mod many;
 
 use crate::arguments::{Format, GenerateArguments};
 use crate::failure::Failure;
@@ -6,11 +8,12 @@ use crate::live::LiveCanvas;
 use crate::media::MediaOut;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
-use crate::session::{Session, broken_line, closing_line};
+use crate::session::{Filled, Session, broken_line, closing_line};
 use crate::{certainty, interrupt, media, token_canvas, wire};
-use aquatint::{DenoisingEvent, Template};
+use aquatint::{DenoisingEvent, OutputPiece, Prepared, Template};
+use aquatint_diffusion::TokenId;
 use aquatint_files::AtomicFile;
-use aquatint_generate::FinishReason;
+use aquatint_generate::{Change, FinishReason, Request};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::ops::ControlFlow;
@@ -20,6 +23,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if let Some(below) = arguments.abstain.filter(|below| !(0.0..=1.0).contains(below)) {
         return Err(Failure::new(format!("`abstain` is {below}; allowed: 0 to 1")));
     }
+    many::check(arguments)?;
     let typed = typed(arguments)?;
     let (model, layout) = (arguments.model.as_deref(), arguments.layout.as_deref());
     let session = Session::open_with(model, layout, &arguments.device, printer)?;
@@ -27,6 +31,12 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
         None => session.prepare(Template::parse(&typed)?, &arguments.sampling, printer)?,
         Some(_) => session.prepare_tokens(&typed, &arguments.sampling, printer)?,
     };
+    if arguments.abstain.is_some() && prepared.template_canvas.holes().next().is_none() {
+        printer.warn("`--abstain` has no effect: no text is to be written");
+    }
+    if let Some(count) = arguments.count {
+        return many::run((arguments, count), (&session, prepared), printer);
+    }
     let out = MediaOut::create(&prepared.template_canvas, &arguments.media)?;
     let mut steps = vec![prepared.template_canvas.canvas().tokens().to_vec()];
     let vocabulary = &session.checkpoint().vocabulary;
@@ -36,9 +46,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     let mut trouble = None;
     let mut watch = |event: &DenoisingEvent<'_>| {
         if let (Some(_), DenoisingEvent::Step { changes, .. }) = (&arguments.tokens, event) {
-            let mut next = steps.last().cloned().unwrap_or_default();
-            changes.iter().for_each(|change| next[change.position] = change.token);
-            steps.push(next);
+            follow(&mut steps, changes);
         }
         let mut tell = || -> Result<(), Failure> {
             if trace.is_some() || arguments.format == Format::Jsonl {
@@ -76,42 +84,81 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     if let Some(failure) = trouble {
         return Err(failure);
     }
-    let pieces = session.output(&prepared, &filled)?;
-    let mut outcome = session.report(&prepared, &filled, &pieces);
-    if arguments.tokens.is_some() {
-        outcome.ids = Some(token_canvas::ids(&filled.outcome.canvas));
-        outcome.steps = Some(steps);
-    }
-    let mut abstained = Vec::new();
-    if let Some(below) = arguments.abstain {
-        if outcome.spans.is_empty() {
-            printer.warn("`--abstain` has no effect: no text is to be written");
-        }
-        abstained = certainty::abstain(&mut outcome.spans, below);
-    }
-    let places = out.write(&pieces, filled.outcome.reason)?;
-    match arguments.format {
-        Format::Human => match &outcome.ids {
-            Some(ids) => printer.text(&ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))?,
-            None if outcome.pieces.is_empty() => printer.text(&outcome.text)?,
-            None => media::print(&pieces, &places, printer)?,
-        },
-        Format::Json => printer.data_line(wire::json(&outcome)?)?,
-        Format::Jsonl => printer.data_line(wire::Event::Result(Box::new(outcome.clone())).line()?)?,
-    }
+    let Written { pieces, outcome, abstained } = written(arguments, &session, (&prepared, &filled, steps))?;
+    print((arguments, printer), (&outcome, &pieces), &out.write(&pieces, filled.outcome.reason)?)?;
     // The text first: a trace that cannot be written must not cost it.
     if let Some(trace) = trace {
         trace.finish(&wire::Event::Result(Box::new(outcome.clone())).line()?)?;
     }
     // Ids are printed whole.
     if arguments.tokens.is_none() || arguments.format != Format::Human {
-        broken_line(&outcome).into_iter().for_each(|line| printer.note(line));
+        broken_line(outcome.broken_bytes).into_iter().for_each(|line| printer.note(line));
     }
     abstained.into_iter().for_each(|line| printer.note(line));
     printer.note(closing_line(&outcome));
     match filled.outcome.reason {
         FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),
         FinishReason::Filled | FinishReason::End => Ok(()),
+    }
+}
+
+/// The tokens of a canvas of ids before the first step and after each.
+type Steps = Vec<Vec<TokenId>>;
+
+/// The request that fills what was typed.
+fn request_of(arguments: &GenerateArguments, session: &Session, prepared: &Prepared) -> Request {
+    match &arguments.tokens {
+        None => session.request_of(prepared),
+        Some(_) => Session::request_of_tokens(prepared),
+    }
+}
+
+/// Adds the tokens after a step to those before it.
+fn follow(steps: &mut Steps, changes: &[Change]) {
+    let mut next = steps.last().cloned().unwrap_or_default();
+    changes.iter().for_each(|change| next[change.position] = change.token);
+    steps.push(next);
+}
+
+/// What was written.
+struct Written {
+    pieces: Vec<OutputPiece>,
+    /// The result for scripts.
+    outcome: wire::Outcome,
+    /// A line for each span that was abstained from.
+    abstained: Vec<String>,
+}
+
+/// What was written; the result of a canvas of ids has those after each step.
+fn written(
+    arguments: &GenerateArguments,
+    session: &Session,
+    (prepared, filled, steps): (&Prepared, &Filled, Steps),
+) -> Result<Written, Failure> {
+    let pieces = session.output(prepared, filled)?;
+    let mut outcome = session.report(prepared, filled, &pieces);
+    if arguments.tokens.is_some() {
+        outcome.ids = Some(token_canvas::ids(&filled.outcome.canvas));
+        outcome.steps = Some(steps);
+    }
+    let abstained = arguments.abstain.map(|below| certainty::abstain(&mut outcome.spans, below)).unwrap_or_default();
+    Ok(Written { pieces, outcome, abstained })
+}
+
+/// Prints what was written.
+fn print(
+    (arguments, printer): (&GenerateArguments, &Printer),
+    (outcome, pieces): (&wire::Outcome, &[OutputPiece]),
+    places: &[Option<PathBuf>],
+) -> Result<(), Failure> {
+    match arguments.format {
+        Format::Human => match &outcome.ids {
+            Some(ids) => printer.text(&ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
+            None if outcome.pieces.is_empty() => printer.text(&outcome.text),
+            None => media::print(pieces, places, printer),
+        },
+        Format::Json => printer.data_line(wire::json(outcome)?),
+        Format::Jsonl => printer.data_line(wire::Event::Result(Box::new(outcome.clone())).line()?),
     }
 }
 

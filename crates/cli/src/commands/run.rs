@@ -81,7 +81,7 @@ impl Answerer<'_> {
             true => printer.text(&outcome.text)?,
             false => media::print(&pieces, &places, printer)?,
         }
-        broken_line(&outcome).into_iter().for_each(|line| printer.note(line));
+        broken_line(outcome.broken_bytes).into_iter().for_each(|line| printer.note(line));
         printer.note(closing_line(&outcome));
         match filled.outcome.reason {
             FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),

@@ -86,6 +86,85 @@ fn jsonl_and_trace_tell_the_same_events_and_end_in_the_result() {
 }
 
 #[test]
+fn a_count_gives_what_runs_with_the_seeds_that_follow_give() {
+    // More canvases than are filled together, of a length that the model may end early.
+    let template = ["The [[~6]]", "--steps", "3"];
+    let alone = |seed: u64, format: &str| {
+        generate(&[&template[..], &["--seed", &seed.to_string(), "--format", format]].concat()).expect(0).out
+    };
+    let many = |count: &str, format: &str| {
+        generate(&[&template[..], &["--seed", "7", "--count", count, "--format", format]].concat()).expect(0)
+    };
+    let texts = many("5", "human");
+    assert_eq!(texts.out, (7..12).map(|seed| alone(seed, "human")).collect::<String>());
+    let closing = texts.err.lines().last().unwrap();
+    assert!(closing.starts_with("5 templates, ") && closing.ends_with(" templates/s, seeds 7 to 11"), "{closing}");
+    let lines: Vec<Value> = many("300", "jsonl").out.lines().map(json).collect();
+    assert_eq!(lines.len(), 300);
+    for (seed, line) in (7..).zip(&lines) {
+        assert_eq!((&line["event"], &line["seed"]), (&"result".into(), &seed.into()));
+    }
+    for number in [0, 1, 255, 256, 299] {
+        let mut own = json(alone(7 + number as u64, "jsonl").lines().last().unwrap());
+        let mut line = lines[number].clone();
+        // How long it took is its own.
+        for timed in ["seconds", "tokens_per_second"] {
+            own[timed] = Value::Null;
+            line[timed] = Value::Null;
+        }
+        assert_eq!(line, own, "seed {}", 7 + number);
+    }
+    assert_eq!(json(&many("1", "json").out)["text"], json(&alone(7, "json"))["text"]);
+    // A seed that nobody chose is followed as well.
+    let drawn: Vec<Value> = generate(&[&template[..], &["--count", "3", "--format", "jsonl"]].concat())
+        .expect(0)
+        .out
+        .lines()
+        .map(json)
+        .collect();
+    let seeds: Vec<u64> = drawn.iter().map(|line| line["seed"].as_u64().unwrap()).collect();
+    assert_eq!(seeds, [seeds[0], seeds[0] + 1, seeds[0] + 2]);
+    assert_eq!(json(&alone(seeds[2], "json"))["text"], drawn[2]["text"]);
+}
+
+#[test]
+fn ids_are_filled_many_times_as_they_are_once() {
+    let tokens = ["--tokens", "7 8 [[4]] 9", "--steps", "2", "--temperature", "1"];
+    let of = |more: &[&str]| generate(&[&tokens[..], more].concat()).expect(0).out;
+    let many = of(&["--seed", "3", "--count", "3"]);
+    assert_eq!(many, ["3", "4", "5"].map(|seed| of(&["--seed", seed])).concat());
+    let lines: Vec<Value> = of(&["--seed", "3", "--count", "3", "--format", "jsonl"]).lines().map(json).collect();
+    for (seed, line) in ["3", "4", "5"].iter().zip(lines) {
+        let own = json(&of(&["--seed", seed, "--format", "json"]));
+        assert_eq!((&line["ids"], &line["steps"]), (&own["ids"], &own["steps"]));
+        assert_eq!(line["steps"].as_array().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn a_count_that_cannot_be_is_refused() {
+    let refused = |arguments: &[&str]| generate(&[&["The [[2]]."], arguments].concat()).expect(2).err;
+    assert_eq!(refused(&["--count", "0"]), "error: `--count` is 0; allowed: 1 or more\n");
+    assert_eq!(
+        refused(&["--count", "2", "--format", "json"]),
+        "error: `--count` is 2; allowed: 1 with --format json, which is one object\n\nhint: --format jsonl writes one for \
+         each\n"
+    );
+    let trace = room("many").join("trace.jsonl");
+    assert_eq!(
+        refused(&["--count", "2", "--trace", text(&trace)]),
+        "error: `--trace` is with `--count`; allowed: without, since a trace is of one canvas\n"
+    );
+    assert!(!trace.exists());
+    let last = refused(&["--count", "2", "--seed", "18446744073709551615"]);
+    assert!(
+        last.starts_with("error: `--seed` is 18446744073709551615; allowed: at most 18446744073709551614 "),
+        "{last}"
+    );
+    assert!(refused(&["--count", "two"]).contains("invalid value 'two' for '--count <N>'"));
+}
+
+#[test]
 fn the_closing_line_is_on_standard_error() {
     let output = generate(&["The [[4]] saw.", "--seed", "7", "--steps", "2"]).expect(0);
     let line = output.err.lines().last().unwrap();

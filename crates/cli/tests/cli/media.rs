@@ -122,6 +122,18 @@ fn several_pictures_are_numbered_and_settings_of_pictures_are_their_own() {
     for flag in ["block-length", "regex"] {
         assert!(unused.contains(&format!("`--{flag}` has no effect: no text is to be written")), "{unused}");
     }
+    // Each of several canvases has its own.
+    let many = room("many").join("fox.png");
+    let output = generate(&[template, "--count", "2", "--picture-out", text(&many)]).expect(0);
+    for number in [1, 2] {
+        let seed = (6 + number).to_string();
+        let alone = room("alone").join("fox.png");
+        let arguments = ["generate", "-m", joint(), template, "--seed", &seed, "--picture-out", text(&alone)];
+        aquatint(&arguments).expect(0);
+        let own = many.with_file_name(format!("fox-{number}.png"));
+        assert!(output.err.contains(&format!("wrote {}\n", own.display())), "{}", output.err);
+        assert_eq!(fs::read(own).unwrap(), fs::read(alone).unwrap(), "{number}");
+    }
     // The seed is that of the whole canvas.
     assert_eq!(json(&[template])["pieces"], json(&[template])["pieces"]);
 }

@@ -13,6 +13,7 @@ use crate::training::{RunRecipe, Start, Training};
 use crate::{PairFigures, RecipeError, Summary, TrainError, TrainingEvent, vocabulary};
 use aquatint_codec::Matcher;
 use aquatint_compute::Device;
+use aquatint_vocabulary::PreTokenizer;
 use pairs::{Lessons, PairSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -79,7 +80,7 @@ impl RunRecipe for ResolvedMatcher {
         events(TrainingEvent::Preparing("training a vocabulary"));
         // The same captions give the same vocabulary, also where a run goes on.
         let captions = lessons.set.pictures.iter().flat_map(|of| of.captions.clone()).collect();
-        let vocabulary = vocabulary::learn(captions, recipe.data.vocabulary_size, stop)?;
+        let vocabulary = vocabulary::learn(captions, (recipe.data.vocabulary_size, PreTokenizer::Prose), stop)?;
         events(TrainingEvent::Pairs(PairFigures {
             train: lessons.set.pictures.len(),
             concepts: lessons.set.concepts.len(),

@@ -1,13 +1,14 @@
 //! A recipe with every gap filled from the one dial, checked as a whole.
 
 use super::{
-    AdapterRecipe, Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind, ObjectiveRecipe,
-    OptimiserKind, OptimiserOverrides, OrderRecipe, Recipe, RewardRecipe, Run, order, reward,
+    AdapterRecipe, CanvasSharing, Data, Distil, GroupRecipe, LrSchedule, Masking, NetworkPlan, ObjectiveKind,
+    ObjectiveRecipe, OptimiserKind, OptimiserOverrides, OrderRecipe, Recipe, RewardRecipe, Run, order, reward,
 };
 use crate::RecipeError;
 use crate::preflight::ranges;
 use crate::size::{self, Size};
 use aquatint_diffusion::{Alphabet, ProcessSpec, SettingError};
+use aquatint_vocabulary::PreTokenizer;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -252,6 +253,16 @@ impl Resolved {
         if let (NetworkPlan::Initial(_), Some(path)) = (&self.network, &self.data.vocabulary) {
             let allowed = "nothing without `size`, since the tokenizer is that of `initial`";
             return wrong("data.vocabulary", format!("\"{}\"", path.display()), allowed);
+        }
+        let trains_no_vocabulary = self.initial.is_some() || self.data.vocabulary.is_some();
+        if trains_no_vocabulary && self.data.pre_tokenizer != PreTokenizer::default() {
+            let allowed = "nothing where no vocabulary is trained: with `data.vocabulary` or `initial`";
+            return wrong("data.pre_tokenizer", format!("\"{}\"", self.data.pre_tokenizer), allowed);
+        }
+        let of_texts = matches!(objective.kind, ObjectiveKind::Diffusion | ObjectiveKind::Causal);
+        if self.data.canvases == CanvasSharing::Filled && !of_texts {
+            let allowed = "nothing but where `objective.kind` is \"diffusion\" or \"causal\"";
+            return wrong("data.canvases", "\"filled\"".to_owned(), allowed);
         }
         o.check_passes()?;
         if objective.masking == Masking::Complementary && !self.canvases_per_pass().is_multiple_of(2) {

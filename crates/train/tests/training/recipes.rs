@@ -89,6 +89,20 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
         message(SMALL, &["network.window=0"]),
         "`network.window` is 0; allowed: 1 or more; 1 is a position alone"
     );
+    let smiles = "data.pre_tokenizer=smiles";
+    assert_eq!(
+        message(SMALL, &[smiles, "data.vocabulary=b.json"]),
+        "`data.pre_tokenizer` is \"smiles\"; allowed: nothing where no vocabulary is trained: with `data.vocabulary` or \
+         `initial`"
+    );
+    let selfies = message(SMALL, &["data.pre_tokenizer=selfies"]);
+    assert!(selfies.contains("unknown pre-tokenizer `selfies`; allowed: prose, smiles"), "{selfies}");
+    assert_eq!(
+        message(SMALL, &["data.canvases=filled", "objective.kind=instruct"]),
+        "`data.canvases` is \"filled\"; allowed: nothing but where `objective.kind` is \"diffusion\" or \"causal\""
+    );
+    let molecules = resolve(SMALL, &["data.canvases=filled", smiles]).unwrap();
+    assert_eq!(resolve(&molecules.to_toml().unwrap(), &[]).unwrap(), molecules);
     let types = |types: &str| {
         message(SMALL, &["network.layers=3", "network.window=8", &format!("network.layer_types={types}")])
     };

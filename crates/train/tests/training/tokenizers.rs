@@ -2,7 +2,7 @@
 
 use crate::support::{device, recipe, run};
 use aquatint_checkpoint::Checkpoint;
-use aquatint_train::{TrainError, TrainingEvent, train};
+use aquatint_train::{Overrides, Recipe, TrainError, TrainingEvent, train};
 use aquatint_vocabulary::{Role, VocabularyError};
 use serde_json::json;
 use std::sync::atomic::AtomicBool;
@@ -57,4 +57,42 @@ fn a_tokenizer_is_given_the_tokens_that_it_lacks_and_what_it_does_not_know_is_co
     });
     let expected = VocabularyError::MissingRole { role: Role::Mask };
     assert!(matches!(&refused, Err(TrainError::Vocabulary(error)) if error.to_string() == expected.to_string()));
+}
+
+#[test]
+fn molecules_are_cut_into_atoms_and_each_has_a_canvas_that_ends_are_learned_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let molecules = ["CCO", "c1ccccc1Cl", "CC(=O)Nc1ccc(Br)cc1", "C1CC1Cl", "c1c[nH]cc1Br", "c1cc[nH]c1"];
+    let file = |name: &str, molecules: &[&str]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, molecules.join("\n") + "\n").unwrap();
+        format!("[{{ path = '{}', separator = \"\\n\" }}]", path.display())
+    };
+    let (learned, held_out) = (file("train.txt", &molecules), file("valid.txt", &["CCN", "CCCl"]));
+    let output = folder.path().join("run");
+    let text = format!(
+        "output = '{}'\nsize = '1m'\n[data]\ntrain = {learned}\nvalid = {held_out}\ncanvas_length = 20\n\
+         canvases = 'filled'\npre_tokenizer = 'smiles'\nvocabulary_size = 300\n\
+         [network]\nwidth = 32\nlayers = 2\nheads = 2\nhead_size = 16\n\
+         [optimiser]\nbatch = 6\nwarm_up = 2\n\
+         [run]\nsteps = 4\nlog_every = 1\nvalidate_every = 4\nvalidate_canvases = 2\nvalidate_times = 1\n",
+        output.display()
+    );
+    let recipe = Recipe::parse(&text, &Overrides::default()).unwrap().resolve().unwrap();
+    let (mut corpus, mut learned) = (None, Vec::new());
+    train(&recipe, device(), false, &AtomicBool::new(false), &mut |event| match event {
+        TrainingEvent::Corpus(figures) => corpus = Some(figures),
+        TrainingEvent::Step(step) => learned.push(step.tokens),
+        _ => {}
+    })
+    .unwrap();
+    let corpus = corpus.unwrap();
+    assert_eq!((corpus.train_documents, corpus.train_canvases, corpus.valid_canvases), (6, 6, 2));
+    // Every position is learned: none is padding.
+    assert_eq!(learned.last(), Some(&(4 * 6 * 20)));
+    let vocabulary = Checkpoint::load(&output).unwrap().vocabulary;
+    let pieces = |text: &str| -> Vec<String> {
+        vocabulary.encode(text).unwrap().iter().map(|&id| vocabulary.token_text(id)).collect()
+    };
+    assert_eq!(pieces("Clc1cc[nH]c1Br").join(" "), "Cl c 1 c c [nH] c 1 Br");
 }

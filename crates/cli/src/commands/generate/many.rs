@@ -1,0 +1,123 @@
+//! `aquatint generate --count N`: one template filled several times, with seeds that follow each other.
+//!
+//! Each is what a run of its own with that seed gives; the network reads many of them together. What is done is written
+//! batch by batch, so that a long run has given what it has when it is stopped.
+
+use super::{Steps, Written, follow, print, request_of, written};
+use crate::arguments::{Format, GenerateArguments};
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::media::MediaOut;
+use crate::printer::Printer;
+use crate::session::{Filled, Session, broken_line, rate};
+use crate::source_report::counted;
+use aquatint::{DenoisingEvent, Prepared};
+use aquatint_generate::FinishReason;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// Positions of the canvases that are filled together: enough for large products, few enough for any machine.
+const POSITIONS: usize = 1 << 13;
+/// Canvases that are filled together, at most.
+const CANVASES: usize = 256;
+
+/// Refuses what holds one canvas only.
+pub(super) fn check(arguments: &GenerateArguments) -> Result<(), Failure> {
+    let Some(count) = arguments.count else { return Ok(()) };
+    let refuse = |allowed: &str| Err(Failure::new(format!("`--count` is {count}; allowed: {allowed}")));
+    if count == 0 {
+        return refuse("1 or more");
+    }
+    if count > 1 && arguments.format == Format::Json {
+        return refuse("1 with --format json, which is one object")
+            .map_err(|failure| failure.hint("--format jsonl writes one for each"));
+    }
+    if arguments.trace.is_some() {
+        return Err(Failure::new("`--trace` is with `--count`; allowed: without, since a trace is of one canvas"));
+    }
+    Ok(())
+}
+
+/// What all of them took.
+#[derive(Default)]
+struct Sum {
+    filled: u64,
+    tokens: usize,
+    broken_bytes: usize,
+}
+
+/// Fills the template and prints each result.
+pub(super) fn run(
+    (arguments, count): (&GenerateArguments, u64),
+    (session, first): (&Session, Prepared),
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let seed = first.settings.seed();
+    let Some(last) = seed.checked_add(count - 1) else {
+        return Err(Failure::new(format!(
+            "`--seed` is {seed}; allowed: at most {} with --count {count}",
+            u64::MAX - (count - 1)
+        )));
+    };
+    let together = (POSITIONS / first.template_canvas.canvas().len().max(1)).clamp(1, CANVASES) as u64;
+    let begun = Instant::now();
+    let mut sum = Sum::default();
+    for start in (0..count).step_by(together as usize) {
+        let numbers = start..count.min(start + together);
+        let batch: Vec<Prepared> = numbers.clone().map(|number| first.clone().with_seed(seed + number)).collect();
+        let files =
+            numbers.map(|number| MediaOut::create_one_of(&first.template_canvas, &arguments.media, (number, count)));
+        let files = files.collect::<Result<Vec<MediaOut>, Failure>>()?;
+        for ((prepared, out), (filled, steps)) in batch.iter().zip(files).zip(fill(arguments, session, &batch)?) {
+            if filled.outcome.reason != FinishReason::Cancelled {
+                let Written { pieces, outcome, abstained } = written(arguments, session, (prepared, &filled, steps))?;
+                print((arguments, printer), (&outcome, &pieces), &out.write(&pieces, filled.outcome.reason)?)?;
+                abstained.iter().for_each(|line| printer.note(format_args!("seed {}: {line}", outcome.seed)));
+                sum.filled += 1;
+                sum.tokens += outcome.tokens;
+                sum.broken_bytes += outcome.broken_bytes;
+            }
+        }
+        if interrupt::pressed() {
+            break;
+        }
+    }
+    if arguments.tokens.is_none() || arguments.format != Format::Human {
+        broken_line(sum.broken_bytes).into_iter().for_each(|line| printer.note(line));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    printer.note(format_args!(
+        "{}, {}, {seconds:.2} s, {:.1} tokens/s, {:.1} templates/s, seeds {seed} to {last}",
+        counted(sum.filled, "template"),
+        counted(sum.tokens as u64, "token"),
+        rate(sum.tokens, seconds),
+        rate(sum.filled as usize, seconds),
+    ));
+    match sum.filled == count {
+        true => Ok(()),
+        false => Err(Failure::interrupted(format!("stopped when {} of {count} were filled", sum.filled))),
+    }
+}
+
+/// Fills some canvases together. Of canvases of ids all tokens after each step come with them.
+fn fill(arguments: &GenerateArguments, session: &Session, batch: &[Prepared]) -> Result<Vec<(Filled, Steps)>, Failure> {
+    let requests: Vec<_> = batch.iter().map(|prepared| request_of(arguments, session, prepared)).collect();
+    let tokens = |prepared: &Prepared| vec![prepared.template_canvas.canvas().tokens().to_vec()];
+    let mut steps: Vec<Steps> = batch.iter().map(tokens).collect();
+    let keeps_steps = arguments.tokens.is_some() && arguments.format != Format::Human;
+    let begun = Instant::now();
+    let mut seconds = vec![0.0; batch.len()];
+    let outcomes = session.fill_all(&requests, &mut |number, event| {
+        match event {
+            DenoisingEvent::Step { changes, .. } if keeps_steps => follow(&mut steps[number], changes),
+            DenoisingEvent::Finished { .. } => seconds[number] = begun.elapsed().as_secs_f64(),
+            _ => {}
+        }
+        if interrupt::pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    let filled = outcomes
+        .into_iter()
+        .zip(seconds)
+        .map(|((outcome, certainties), seconds)| Filled { outcome, seconds, certainties });
+    Ok(filled.zip(steps).collect())
+}
