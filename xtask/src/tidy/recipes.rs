@@ -1,6 +1,6 @@
 //! Every recipe can be followed: `aquatint train --dry-run` checks it. A `base.toml` is what others extend and is read with
 //! them. A recipe may need what is not there in a fresh clone, if another recipe writes it or a comment of a recipe has the
-//! command that makes it; then it has been checked as far as it can be.
+//! command that makes it, or the script that fills its folder; then it has been checked as far as it can be.
 
 use super::Findings;
 use crate::repository::Repository;
@@ -43,9 +43,16 @@ fn has_maker(repository: &Repository, path: &str) -> bool {
         line == output
             || (line.starts_with("#   aquatint ") && line.contains(&format!(" {path} ")))
             || (line.starts_with("#   cargo xtask gpu-bundle ") && path.starts_with(BUNDLE))
+            || (line.starts_with("#   python recipes/") && fills(line, path))
     };
     let recipes = repository.ending(".toml").filter(|file| file.is_in(&FOLDERS));
     recipes.into_iter().any(|file| file.text.lines().any(makes))
+}
+
+/// Whether the last word of a command, the folder that a script fills, holds this path.
+fn fills(line: &str, path: &str) -> bool {
+    let folder = line.split_whitespace().last().unwrap_or_default();
+    path.strip_prefix(folder).is_some_and(|file| file.starts_with('/'))
 }
 
 fn dry_run(root: &Path, recipe: &str) -> Result<(), String> {
@@ -80,6 +87,11 @@ mod tests {
         let packs = "#   cargo xtask gpu-bundle FOLDER c\n";
         assert!(check_with(&files(&[("benches/gpu/a.toml", packs)]), bundled).is_empty());
         assert_eq!(check_with(&files(&[("benches/gpu/a.toml", "")]), bundled).len(), 1);
+        let prepared =
+            |_: &Path, _: &str| Err("failed (2): error: could not read `runs/m/a.txt`: no such file".to_owned());
+        let script = |folder: &str| format!("#   python recipes/m/prepare.py WHEEL {folder}\n");
+        assert!(check_with(&files(&[("recipes/a.toml", script("runs/m").as_str())]), prepared).is_empty());
+        assert_eq!(check_with(&files(&[("recipes/a.toml", script("runs/n").as_str())]), prepared).len(), 1);
         assert_eq!(missing("failed (2): error: `media` is bundle/p.zst; allowed: a folder"), Some("bundle/p.zst"));
         let base = files(&[("recipes/a.toml", ""), ("recipes/sudoku/base.toml", "")]);
         let refuse_base = |_: &Path, recipe: &str| {

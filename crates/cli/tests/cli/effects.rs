@@ -22,7 +22,7 @@ use Effect::{Always, Refused, Warned};
 const FLAGS: [(&str, Effect); 67] = [
     ("--prompt", Always),
     ("--tokens", Always),
-    ("--count", Refused(&["The [[4]] saw.", "--count", "2", "--trace", "trace.jsonl"], "a trace is of one canvas")),
+    ("--count", Always),
     ("--layout", Always),
     ("--model", Always),
     ("--format", Always),
