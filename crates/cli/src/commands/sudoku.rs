@@ -9,7 +9,6 @@ use aquatint_evaluate::EvaluateError;
 use aquatint_evaluate::sudoku::{ExamResult, ExamSettings, Part, Puzzle, Puzzles, examine};
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::ops::RangeInclusive;
 
 /// What one model reached under one policy.

@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 67] = [
+const FLAGS: [(&str, Effect); 69] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--count", Always),

@@ -115,9 +115,10 @@ fn fill(arguments: &GenerateArguments, session: &Session, batch: &[Prepared]) ->
         }
         if interrupt::pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let filled = outcomes
-        .into_iter()
-        .zip(seconds)
-        .map(|((outcome, certainties), seconds)| Filled { outcome, seconds, certainties });
+    let filled = outcomes.into_iter().zip(seconds).map(|((outcome, certainties), seconds)| Filled {
+        outcome,
+        seconds,
+        certainties,
+    });
     Ok(filled.zip(steps).collect())
 }
