@@ -240,6 +240,13 @@ mod tests {
         "reward={ terms = [{ name = 'length:4' }], completion_length = 4, block_length = 2 }",
     ];
 
+    /// Those of a learnt order, beside a model that stays as it is.
+    const OF_ORDERS: [&str; 3] = [
+        "objective.kind='order'",
+        "reward={ terms = [{ name = 'length:4' }], completion_length = 4, block_length = 2 }",
+        "order={ price = 0.2, threshold = 0.8, width = 8 }",
+    ];
+
     fn resolve(more: &[&str]) -> Result<Resolved, RecipeError> {
         resolve_with(&SET, more)
     }
@@ -270,7 +277,7 @@ mod tests {
     #[test]
     fn every_number_has_a_range_and_no_impossible_one_is_accepted() {
         let mut found = Vec::new();
-        for set in [&SET[..], &OF_CONVERSATIONS, &OF_PREFERENCES, &OF_ADAPTERS, &OF_REWARDS] {
+        for set in [&SET[..], &OF_CONVERSATIONS, &OF_PREFERENCES, &OF_ADAPTERS, &OF_REWARDS, &OF_ORDERS] {
             let recipe = resolve_with(set, &[]).unwrap();
             let whole: Table = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
             leaves("", &whole, &mut found);
@@ -296,6 +303,8 @@ mod tests {
             let set = match key.as_str() {
                 "objective.answer_length" => &OF_CONVERSATIONS[..],
                 key if key.starts_with("adapter.") => &OF_ADAPTERS,
+                // Temperature 0 is allowed where an order learns, since a model's completions would be all alike.
+                key if key.starts_with("order.") || key == "reward.temperature" => &OF_ORDERS,
                 key if key.starts_with("reward.") => &OF_REWARDS,
                 key if key.starts_with("objective.preference.") => &OF_PREFERENCES,
                 _ => &SET,

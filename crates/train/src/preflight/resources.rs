@@ -162,8 +162,8 @@ fn activations(preflight: &Preflight<'_>, spec: &NetworkSpec) -> f64 {
 }
 
 /// Refuses a run whose model, which stays as it is, does not fit into memory.
-pub(super) fn check_frozen(memory: AvailableMemory, frozen: &Checkpoint) -> Result<(), TrainError> {
-    require_memory(memory, frozen.memory(WeightFormat::F32) as f64, 0.0)
+pub(super) fn check_initial(memory: AvailableMemory, initial: &Checkpoint) -> Result<(), TrainError> {
+    require_memory(memory, initial.memory(WeightFormat::F32) as f64, 0.0)
 }
 
 /// Refuses a run that has no room to be saved, or to keep its texts.

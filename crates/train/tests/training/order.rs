@@ -102,7 +102,7 @@ fn a_run_that_is_stopped_goes_on_bit_for_bit_and_ranks_share_it() {
 }
 
 #[test]
-fn held_out_prompts_are_measured_and_the_best_order_is_kept() {
+fn held_out_prompts_are_measured_and_the_best_order_is_saved() {
     let folder = tempfile::tempdir().unwrap();
     let (initial, data) = (initial(folder.path()), prompts(folder.path()));
     let valid = folder.path().join("valid.jsonl");

@@ -188,7 +188,7 @@ fn rewards_move_an_adapter_away_from_the_model_without_it() {
 }
 
 #[test]
-fn held_out_prompts_are_measured_by_the_same_numbers_and_the_best_model_is_kept() {
+fn held_out_prompts_are_measured_by_the_same_numbers_and_the_best_model_is_saved() {
     let folder = tempfile::tempdir().unwrap();
     let (initial, data) = (initial(folder.path()), prompts(folder.path()));
     let valid = folder.path().join("valid.jsonl");
