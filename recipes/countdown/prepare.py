@@ -3,7 +3,7 @@
 A row is a text of 25 characters: three numbers from 1 to 25, the target from 1 to 999, and one expression that has it,
 followed by blanks: ` 7 25  3 =  46` and a line end, then `(25-7)*3  `. No prompt stands in both files.
 
-    python3 recipes/countdown/prepare.py runs/countdown
+    python recipes/countdown/prepare.py runs/countdown
 """
 
 import argparse
