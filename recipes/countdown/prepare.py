@@ -1,7 +1,8 @@
 """Countdown with three numbers: make a target of them by arithmetic, each used once.
 
 A row is a text of 25 characters: three numbers from 1 to 25, the target from 1 to 999, and one expression that has it,
-followed by blanks: ` 7 25  3 =  46` and a line end, then `(25-7)*3  `. No prompt stands in both files.
+followed by blanks: ` 7 25  3 =  54` and a line end, then `(25-7)*3  `. No puzzle stands in both files, in whatever order
+its numbers are; among those to learn from one may come again, with another expression.
 
     python recipes/countdown/prepare.py runs/countdown
 """
@@ -41,7 +42,8 @@ def row(draws):
         text, value = expression(a, draws.choice("+-*/"), b, draws.choice("+-*/"), c, draws.random() < 0.5)
         if value is not None and value.denominator == 1 and 1 <= value <= 999:
             a, b, c = numbers
-            return f"{a:2} {b:2} {c:2} = {int(value):3}\n", text.ljust(WIDTH)
+            puzzle = (*sorted(numbers), int(value))
+            return puzzle, f"{a:2} {b:2} {c:2} = {int(value):3}\n", text.ljust(WIDTH)
 
 
 def main():
@@ -53,19 +55,18 @@ def main():
     given = arguments.parse_args()
     draws = random.Random(given.seed)
     os.makedirs(given.folder, exist_ok=True)
-    seen = set()
+    held_out = set()
     for name, count in (("unseen", given.unseen), ("puzzles", given.count)):
         with open(os.path.join(given.folder, f"{name}.jsonl"), "w", encoding="utf-8") as out:
             written = 0
             while written < count:
-                prompt, completion = row(draws)
-                if prompt in seen and (name == "unseen" or prompt in held_out):
+                puzzle, prompt, completion = row(draws)
+                if puzzle in held_out:
                     continue
-                seen.add(prompt)
+                if name == "unseen":
+                    held_out.add(puzzle)
                 out.write(json.dumps({"text": prompt + completion}) + "\n")
                 written += 1
-        if name == "unseen":
-            held_out = set(seen)
 
 
 if __name__ == "__main__":
