@@ -186,7 +186,7 @@ impl<'a, R: RunRecipe> Training<'a, R> {
             _ => None,
         };
         let plan = Plan { output: recipe.output(), run: recipe.run_settings(), optimiser: recipe.optimiser() };
-        let log = RunLog::new(&counters, metrics, corpus, events);
+        let log = RunLog::new(&counters, metrics, (corpus, plan.optimiser.batch), events);
         Trainer { ranks, own, plan, stop, trainee, counters, log }.run()
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct RunLog<'a> {
     metrics: Option<Metrics>,
     /// Of the recipe's texts, where the objective learns from them.
     corpus: Option<CorpusFigures>,
+    /// Canvases that a step learns, over all ranks.
+    batch: usize,
     /// When this process began to train, and seconds of training before it.
     begun: Instant,
     before: f64,
@@ -43,13 +45,14 @@ impl<'a> RunLog<'a> {
     pub(crate) fn new(
         counters: &Counters,
         metrics: Option<Metrics>,
-        corpus: Option<CorpusFigures>,
+        (corpus, batch): (Option<CorpusFigures>, usize),
         events: &'a mut (dyn FnMut(TrainingEvent<'_>) + 'a),
     ) -> Self {
         Self {
             events,
             metrics,
             corpus,
+            batch,
             begun: Instant::now(),
             before: counters.seconds(),
             since: SinceReport::default(),
@@ -92,6 +95,8 @@ impl<'a> RunLog<'a> {
             return Ok(());
         }
         let left = steps.saturating_sub(counters.step) as f64;
+        // Canvases are counted: what fills them up is among the tokens of a step, and not among those of the texts.
+        let learned = (counters.step * self.batch as u64) as f64;
         let figures = StepFigures {
             step: counters.step,
             loss: since.nats / since.learned.max(1) as f64,
@@ -102,7 +107,7 @@ impl<'a> RunLog<'a> {
             own,
             tokens_per_second: since.tokens as f64 / since.seconds,
             tokens: counters.tokens,
-            epochs: self.corpus.map(|corpus| counters.tokens as f64 / corpus.train_tokens.max(1) as f64),
+            epochs: self.corpus.map(|corpus| learned / corpus.train_canvases.max(1) as f64),
             seconds: self.seconds(),
             seconds_left: left * since.seconds / since.steps as f64,
         };

@@ -82,14 +82,14 @@ fn molecules_are_cut_into_atoms_and_each_has_a_canvas_that_ends_are_learned_on()
     let (mut corpus, mut learned) = (None, Vec::new());
     train(&recipe, device(), false, &AtomicBool::new(false), &mut |event| match event {
         TrainingEvent::Corpus(figures) => corpus = Some(figures),
-        TrainingEvent::Step(step) => learned.push(step.tokens),
+        TrainingEvent::Step(step) => learned.push((step.tokens, step.epochs)),
         _ => {}
     })
     .unwrap();
     let corpus = corpus.unwrap();
     assert_eq!((corpus.train_documents, corpus.train_canvases, corpus.valid_canvases), (6, 6, 2));
-    // Every position is learned: none is padding.
-    assert_eq!(learned.last(), Some(&(4 * 6 * 20)));
+    // Every position is learned: none is padding. Each canvas was learned once in each of the steps.
+    assert_eq!(learned.last(), Some(&(4 * 6 * 20, Some(4.0))));
     let vocabulary = Checkpoint::load(&output).unwrap().vocabulary;
     let pieces = |text: &str| -> Vec<String> {
         vocabulary.encode(text).unwrap().iter().map(|&id| vocabulary.token_text(id)).collect()
