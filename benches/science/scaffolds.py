@@ -9,14 +9,16 @@ SMILES with one hole:
 
 - decoration: the Murcko scaffold with a hole at an atom that has a hydrogen, `c1ccc([[4]])cc1`;
 - linker: two ring systems and a hole between them in place of the atoms that joined them, `c1ccc([[3]]C2CCCC2)cc1`;
-- completion: the first half of a molecule and a hole behind it, `CC(=O)Nc1[[~43]]`, which an end token may close.
+- completion: the first half of a molecule and a hole behind it, `CC(=O)Nc1[[~47]]`, which an end token may close.
 
 Holes of the first two have `--lengths` tokens by turns, since within a text a hole has the length that it is given; the third fills
 the model's canvas. Each template is filled `--count` times, once held to the grammar (`--molecule`) and once as the model writes.
 Reported, each over all fillings: given (the characters beside the hole are those that were given), valid (RDKit reads one
-molecule), kept (of the valid ones: it has the given atoms and bonds as a part), unique (different molecules among the valid ones
+molecule), kept (of valid decorations, where the scaffold alone is a molecule: it has the scaffold's atoms and bonds as a part;
+the text beside other holes is no molecule by itself, so that nothing says which part it is), unique (different molecules among the valid ones
 of a template), novel (not in the training set), and diversity (1 − mean Tanimoto similarity of different molecules of a template,
-Morgan fingerprints of radius 2 in 1024 bits).
+Morgan fingerprints of radius 2 in 1024 bits). Refused are templates that no molecule fills by the grammar; anything else that
+the program fails with ends the measurement.
 """
 
 import argparse
@@ -124,7 +126,10 @@ def fill(arguments, template, is_held, seed):
     command += ["--seed", str(seed), "--format", "jsonl", "-q", *arguments.flags.split(), *(["--molecule"] if is_held else [])]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
-        return None, result.stderr.splitlines()[:2]
+        # Where the grammar leaves nothing to write, that is a finding; a wrong flag or a missing model is none.
+        if is_held and "cannot be filled as the molecule says" in result.stderr:
+            return None, result.stderr.splitlines()[:2]
+        raise SystemExit(f"{' '.join(command)}\n{result.stderr.strip()}")
     return [json.loads(line)["text"] for line in result.stdout.splitlines()], None
 
 
