@@ -51,7 +51,7 @@ fn has_maker(repository: &Repository, path: &str) -> bool {
 
 /// Whether the last word of a command, the folder that a script fills, holds this path.
 fn fills(line: &str, path: &str) -> bool {
-    let folder = line.split_whitespace().last().unwrap_or_default();
+    let folder = line.split_whitespace().last().unwrap_or_default().trim_end_matches('/');
     path.strip_prefix(folder).is_some_and(|file| file.starts_with('/'))
 }
 
@@ -91,7 +91,10 @@ mod tests {
             |_: &Path, _: &str| Err("failed (2): error: could not read `runs/m/a.txt`: no such file".to_owned());
         let script = |folder: &str| format!("#   python recipes/m/prepare.py WHEEL {folder}\n");
         assert!(check_with(&files(&[("recipes/a.toml", script("runs/m").as_str())]), prepared).is_empty());
-        assert_eq!(check_with(&files(&[("recipes/a.toml", script("runs/n").as_str())]), prepared).len(), 1);
+        assert!(check_with(&files(&[("recipes/a.toml", script("runs/m/").as_str())]), prepared).is_empty());
+        for other in ["runs/n", "runs/n/", "runs/m/a"] {
+            assert_eq!(check_with(&files(&[("recipes/a.toml", script(other).as_str())]), prepared).len(), 1, "{other}");
+        }
         assert_eq!(missing("failed (2): error: `media` is bundle/p.zst; allowed: a folder"), Some("bundle/p.zst"));
         let base = files(&[("recipes/a.toml", ""), ("recipes/sudoku/base.toml", "")]);
         let refuse_base = |_: &Path, recipe: &str| {
