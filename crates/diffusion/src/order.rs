@@ -21,8 +21,9 @@ pub use features::OrderFeatures;
 
 use crate::{Key, SettingError};
 
-/// The widest network; wider ones would take longer than a small model.
-const WIDEST: usize = 4096;
+/// The widest network. Each completion that is drawn in training has a gradient of its own in memory, 1.1 MB at this width; and
+/// wider ones would take longer than a small model.
+const WIDEST: usize = 256;
 
 /// How steeply more of more probable positions a fresh network commits, as a multiple of the log-odds.
 const FIRST_SLOPE: f64 = 2.0;
@@ -82,7 +83,7 @@ impl OrderNetwork {
     /// The tensors of a network of this width, in their order.
     ///
     /// # Errors
-    /// When the width is 0 or above 4096.
+    /// When the width is 0 or above 256.
     pub fn tensors(width: usize) -> Result<[OrderTensor; TENSORS], SettingError> {
         if !(1..=WIDEST).contains(&width) {
             return Err(SettingError::new("width", width, format!("1 to {WIDEST}")));

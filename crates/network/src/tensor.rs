@@ -49,6 +49,13 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
+    /// A tensor that no network here reads: a matrix or a vector by its shape.
+    pub fn apart(name: &str, shape: &[usize]) -> Self {
+        let role = if shape.len() == 2 { Role::Matrix } else { Role::Vector };
+        let (name, shape) = (name.to_owned(), shape.to_vec());
+        Self { name, shape, role, layer: None, routed: false, init: Init::Constant(0.0) }
+    }
+
     /// How many values it has.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

@@ -7,7 +7,6 @@ use crate::compressed::Assignment;
 use crate::layers::{Declaration, Declared};
 use crate::parameter_group::ParameterGroup;
 use crate::source::{Source, named};
-use crate::tensor::Init;
 use crate::{NetworkError, ParameterInfo, Role, TensorData, TensorSpec};
 use aquatint_compute::{Device, Element, Gradients, Parameters, PreparedValues, WeightFormat, WeightId};
 
@@ -43,8 +42,8 @@ impl<D: Device> Weights<D> {
         let mut parameters = Parameters::new(device);
         let mut declaration = Declaration::new(&mut parameters);
         for (name, shape, _) in &tensors {
-            let role = if shape.len() == 2 { Role::Matrix } else { Role::Vector };
-            declaration.tensor(name, shape, role, Init::Constant(0.0))?;
+            let TensorSpec { name, shape, role, init, .. } = TensorSpec::apart(name, shape);
+            declaration.tensor(&name, &shape, role, init)?;
         }
         let declared = declaration.finish();
         let mut weights = Self::empty(parameters, declared)?;

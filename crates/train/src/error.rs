@@ -68,6 +68,9 @@ pub enum RecipeError {
     /// There is no such commit policy, or its number does not fit.
     #[error("the recipe cannot be understood: `reward.policy`: {0}")]
     Policy(#[source] SettingError),
+    /// There is no such learnt order.
+    #[error("the recipe cannot be understood: `order`: {0}")]
+    Order(#[source] SettingError),
     /// A reward has no such name, or cannot be checked.
     #[error("the recipe cannot be understood: `reward.terms`: {0}")]
     Reward(#[source] RewardError),
@@ -88,7 +91,7 @@ impl RecipeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Value { hint, .. } | Self::Override { hint, .. } => hint.map(str::to_owned),
-            Self::Schedule(error) | Self::Process(error) | Self::Policy(error) => error.hint(),
+            Self::Schedule(error) | Self::Process(error) | Self::Policy(error) | Self::Order(error) => error.hint(),
             Self::Reward(error) => error.hint(),
             Self::Read { .. } | Self::Base { .. } | Self::Chain { .. } | Self::Parse { .. } => None,
         }

@@ -125,7 +125,7 @@ impl Preflight<'_> {
             reward.policy(initial.as_ref())?;
         }
         match (&initial, recipe.order) {
-            (Some(initial), Some(_)) => resources::check_initial(self.memory, initial)?,
+            (Some(initial), Some(_)) => resources::check_order(self, initial, &learned)?,
             _ => resources::check_memory(self, &spec)?,
         }
         resources::check_disk(recipe, &learned, &texts, state.is_some())?;

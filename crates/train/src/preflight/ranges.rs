@@ -93,7 +93,7 @@ const NUMBERS: [Number<Resolved>; 43] = [
     number("reward.program_seconds", |r| r.reward.as_ref().map(|w| w.program_seconds), above(0.0, 1e6, "above 0, at most 1000000")),
     number("order.price", |r| r.order.map(|o| o.price), from(0.0, 1e6, "0 or more, at most 1000000")),
     number("order.threshold", |r| r.order.map(|o| o.threshold), from(0.0001, 0.9999, "0.0001 to 0.9999")),
-    number("order.width", |r| r.order.and_then(|o| int(o.width)), from(1.0, 4096.0, "1 to 4096")),
+    number("order.width", |r| r.order.and_then(|o| int(o.width)), from(1.0, 256.0, "1 to 256")),
     number("seed", |r| Some(r.seed as f64), from(0.0, f64::MAX, "a whole number")),
 ];
 

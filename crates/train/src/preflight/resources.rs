@@ -161,9 +161,24 @@ fn activations(preflight: &Preflight<'_>, spec: &NetworkSpec) -> f64 {
     activations.bytes(if recomputed { spec.layers.len() } else { 0 }) as f64 / few as f64 * rows
 }
 
-/// Refuses a run whose model, which stays as it is, does not fit into memory.
-pub(super) fn check_initial(memory: AvailableMemory, initial: &Checkpoint) -> Result<(), TrainError> {
-    require_memory(memory, initial.memory(WeightFormat::F32) as f64, 0.0)
+/// Refuses the run of a learnt order that does not fit into memory beside its model, which stays as it is.
+pub(super) fn check_order(
+    preflight: &Preflight<'_>,
+    initial: &Checkpoint,
+    learned: &[TensorSpec],
+) -> Result<(), TrainError> {
+    let (device, host) = order_sizes(preflight, learned)?;
+    require_memory(preflight.memory, initial.memory(WeightFormat::F32) as f64 + device, host)
+}
+
+/// Bytes of a learnt order: what learns with its gradient and moments, and on the host what is saved of it, or the gradients
+/// of a group of completions, which one rank draws together.
+fn order_sizes(preflight: &Preflight<'_>, learned: &[TensorSpec]) -> Result<(f64, f64), TrainError> {
+    let recipe = preflight.recipe;
+    let sizes = Sizes::of(learned, (&recipe.optimiser, &recipe.run), preflight.element_bytes as f64)?;
+    let parameters: usize = learned.iter().map(TensorSpec::len).sum();
+    let completions = recipe.reward.as_ref().map_or(0, |reward| reward.completions);
+    Ok((sizes.device, sizes.state.max(completions as f64 * parameters as f64 * size_of::<f64>() as f64)))
 }
 
 /// Refuses a run that has no room to be saved, or to keep its texts.
@@ -245,6 +260,23 @@ mod tests {
         assert!(error.ends_with(" of memory on the machine, where a run may take 1.00 MiB"), "{error}");
         let device = AvailableMemory { host: Some(4 << 30), device: Some(1 << 20) };
         assert!(check_memory(&preflight(&small, device), &spec).unwrap_err().to_string().contains("on the device"));
+    }
+
+    #[test]
+    fn a_learnt_order_counts_with_its_moments_and_the_gradients_of_a_group() {
+        let text = "output = 'x'\ninitial = 'y'\n[data]\ntrain = [{ path = 'a' }]\ncanvas_length = 16\n\
+                    [objective]\nkind = 'order'\n[reward]\nterms = [{ name = 'length:12' }]\ncompletion_length = 6\n\
+                    [order]\nwidth = 256\n[optimiser]\nbatch = 32\nkind = 'adamw'\nema = 0.0\n";
+        let sizes = |set: &[&str]| {
+            let recipe = Recipe::parse(text, &Overrides::parse(set).unwrap()).unwrap().resolve().unwrap();
+            let learned = recipe.order.unwrap().tensors().unwrap();
+            order_sizes(&preflight(&recipe, AvailableMemory::default()), &learned).unwrap()
+        };
+        let parameters = 134_925.0;
+        // In f32 a weight, its gradient and two moments; in f64 a gradient for each of sixteen completions.
+        assert_eq!(sizes(&["reward.completions=16"]), (16.0 * parameters, 16.0 * 8.0 * parameters));
+        // An average is one more.
+        assert_eq!(sizes(&["reward.completions=4", "optimiser.ema=0.5"]), (20.0 * parameters, 4.0 * 8.0 * parameters));
     }
 
     #[test]

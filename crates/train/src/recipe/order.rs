@@ -2,7 +2,7 @@
 
 use super::{NetworkPlan, ObjectiveKind, Resolved, RewardRecipe};
 use crate::{RecipeError, TrainError};
-use aquatint_compute::{Cpu, Device};
+use aquatint_compute::Device;
 use aquatint_diffusion::OrderNetwork;
 use aquatint_network::{TensorSpec, Weights};
 use serde::{Deserialize, Serialize};
@@ -29,9 +29,8 @@ impl Default for OrderRecipe {
 impl OrderRecipe {
     /// The weights with which learning begins.
     pub(crate) fn weights<D: Device>(&self, device: D, seed: u64) -> Result<Weights<D>, TrainError> {
-        let refused = |_| RecipeError::value("order", format!("{self:?}"), "numbers within their ranges");
-        let network = OrderNetwork::fresh(self.width, self.threshold, seed).map_err(refused)?;
-        let tensors = OrderNetwork::tensors(self.width).map_err(refused)?;
+        let network = OrderNetwork::fresh(self.width, self.threshold, seed).map_err(RecipeError::Order)?;
+        let tensors = OrderNetwork::tensors(self.width).map_err(RecipeError::Order)?;
         let tensors = tensors.iter().zip(network.weights()).map(|(tensor, values)| {
             (tensor.name.to_owned(), tensor.shape(), values.iter().map(|value| *value as f32).collect())
         });
@@ -40,7 +39,8 @@ impl OrderRecipe {
 
     /// What learns.
     pub(crate) fn tensors(&self) -> Result<Vec<TensorSpec>, TrainError> {
-        Ok(self.weights(Cpu::<f32>::scalar(), 0)?.tensors().to_vec())
+        let tensors = OrderNetwork::tensors(self.width).map_err(RecipeError::Order)?;
+        Ok(tensors.iter().map(|tensor| TensorSpec::apart(tensor.name, &tensor.shape())).collect())
     }
 }
 
@@ -90,5 +90,20 @@ pub(super) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
             "nothing where `objective.kind` is \"order\", which states the probability of what it commits",
         ),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aquatint_compute::Cpu;
+
+    #[test]
+    fn what_learns_is_known_without_its_weights() {
+        let order = OrderRecipe { width: 5, ..OrderRecipe::default() };
+        let weights = order.weights(Cpu::<f32>::scalar(), 1).unwrap();
+        assert_eq!(order.tensors().unwrap(), weights.tensors());
+        let wrong = OrderRecipe { width: 300, ..order }.tensors().unwrap_err().to_string();
+        assert_eq!(wrong, "the recipe cannot be understood: `order`: `width` is 300; allowed: 1 to 256");
     }
 }

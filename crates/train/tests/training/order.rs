@@ -26,7 +26,7 @@ fn parsed(output: &Path, initial: &Path, data: &Path, set: &[&str]) -> Result<Re
     Recipe::parse(&text, &Overrides::parse(set).unwrap())?.resolve()
 }
 
-fn ordered(output: &Path, initial: &Path, data: &Path, set: &[&str]) -> Resolved {
+pub(crate) fn ordered(output: &Path, initial: &Path, data: &Path, set: &[&str]) -> Resolved {
     parsed(output, initial, data, set).unwrap()
 }
 
@@ -133,7 +133,8 @@ fn recipes_that_cannot_learn_an_order_are_refused_with_what_is_allowed() {
     let path = Path::new("x");
     let refused = |set: &[&str]| parsed(path, path, path, set).unwrap_err().to_string();
     for (set, expected) in [
-        (&["order.width=0"][..], "`order.width` is 0; allowed: 1 to 4096"),
+        (&["order.width=0"][..], "`order.width` is 0; allowed: 1 to 256"),
+        (&["order.width=257"], "`order.width` is 257; allowed: 1 to 256"),
         (&["order.threshold=1.0"], "`order.threshold` is 1; allowed: 0.0001 to 0.9999"),
         (&["order.price=-1.0"], "`order.price` is -1; allowed: 0 or more"),
         (&["size=1m"], "`size` is set; allowed: nothing where `objective.kind` is \"order\""),
