@@ -37,14 +37,14 @@ impl SettingError {
 pub(crate) struct Named<'a> {
     parameter: &'static str,
     given: &'a str,
-    allowed: &'static str,
+    allowed: &'a str,
     /// The word before the colon.
     pub(crate) word: &'a str,
     number: Option<&'a str>,
 }
 
 impl<'a> Named<'a> {
-    pub(crate) fn parse(parameter: &'static str, given: &'a str, allowed: &'static str) -> Self {
+    pub(crate) fn parse(parameter: &'static str, given: &'a str, allowed: &'a str) -> Self {
         let (word, number) = match given.split_once(':') {
             Some((word, number)) => (word, Some(number)),
             None => (given, None),

@@ -81,12 +81,14 @@ pub enum PlanPart {
 /// # Errors
 /// When there is no such name or its number does not fit.
 pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
-    let named = Named::parse(
-        "policy",
-        name,
-        "confidence, margin, entropy, random, sequential, ancestral, first-hitting, last, threshold:PROBABILITY, \
-         dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS, entropy-bound-by-confidence:NATS",
-    );
+    of_name(&Named::parse("policy", name, NAMES))
+}
+
+/// The policies that need no network, as they are named.
+const NAMES: &str = "confidence, margin, entropy, random, sequential, ancestral, first-hitting, last, threshold:PROBABILITY, \
+     dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS, entropy-bound-by-confidence:NATS";
+
+fn of_name(named: &Named<'_>) -> Result<Arc<dyn CommitPolicy>, SettingError> {
     let bound = || EntropyBound::new(named.number(Some(0.1), "of 0 or more", EntropyBound::allows)?);
     Ok(match named.word {
         "confidence" => named.plain(Arc::new(Confidence))?,
@@ -113,12 +115,15 @@ pub fn by_name(name: &str) -> Result<Arc<dyn CommitPolicy>, SettingError> {
 /// As there, and when the order is named and there is none.
 pub fn by_name_with(name: &str, order: Option<&Arc<OrderNetwork>>) -> Result<Arc<dyn CommitPolicy>, SettingError> {
     let allowed = match order {
-        Some(_) => "learnt:PROBABILITY, and the policies without a network",
-        None => "the policies without a network, since the model has no learnt order",
+        Some(_) => format!("learnt:PROBABILITY, {NAMES}"),
+        None => format!("{NAMES}; the model has no learnt order"),
     };
-    let named = Named::parse("policy", name, allowed);
+    let named = Named::parse("policy", name, &allowed);
     if named.word != Learnt::NAME {
-        return by_name(name);
+        return match order {
+            Some(_) => of_name(&named),
+            None => by_name(name),
+        };
     }
     let probability = named.number(Some(Learnt::PROBABILITY), "from 0 to 1", Learnt::allows)?;
     match order {

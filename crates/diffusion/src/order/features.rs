@@ -6,7 +6,8 @@ use crate::{Candidate, Proposal, Step};
 /// Log-odds beyond this are as good as certain.
 const MOST_LOG_ODDS: f64 = 12.0;
 
-/// The features of the open positions of a block, in the order of the proposal; each of about 1 at most.
+/// The features of the open positions of a block, in the order of the proposal: all between 0 and 1, but for the log-odds,
+/// which lie between −3 and 3, the entropy, which grows as its logarithm, and the margin, as the candidate has it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OrderFeatures {
     /// Row after row.
@@ -123,7 +124,8 @@ fn surer(candidates: &[Candidate]) -> (Vec<f64>, Vec<f64>) {
     let mut together = vec![0.0; candidates.len()];
     let mut product = 1.0;
     for (place, &index) in falling.iter().enumerate() {
-        product *= candidates[index].probability;
+        // As above: rounding may have led beyond certainty.
+        product *= candidates[index].probability.clamp(0.0, 1.0);
         (rank[index], together[index]) = (place as f64 / candidates.len() as f64, product);
     }
     (rank, together)

@@ -37,6 +37,13 @@ fn candidates() -> impl Strategy<Value = Vec<(f64, f64, f64)>> {
     prop::collection::vec((0.01f64..1.0, prop_oneof![Just(0.0), 0.0f64..2.0], 0.0f64..1.0), 1..20)
 }
 
+/// The same, certain ones, and those that rounding has led beyond certainty.
+fn rounded_candidates() -> impl Strategy<Value = Vec<(f64, f64, f64)>> {
+    let probability = prop_oneof![Just(0.0), Just(1.0), Just(1.0 + 1e-9), 0.0f64..1.0];
+    let entropy = prop_oneof![Just(-1e-9), Just(0.0), 0.0f64..20.0];
+    prop::collection::vec((probability, entropy, 0.0f64..1.0), 1..20)
+}
+
 /// A network whose weights are all drawn.
 fn drawn(width: usize, seed: u64, deviation: f64) -> OrderNetwork {
     let mut place = 0;
@@ -160,12 +167,19 @@ proptest! {
     }
 
     #[test]
-    fn features_are_bounded_and_finite(candidates in candidates()) {
+    fn features_are_bounded_and_finite(candidates in rounded_candidates()) {
         let proposal = proposal(&candidates);
         let features = OrderFeatures::new(&middle(proposal.len(), 1), &proposal);
         prop_assert_eq!((features.len(), features.is_empty()), (proposal.len(), false));
         for row in features.rows() {
-            prop_assert!(row.iter().all(|value| value.is_finite() && value.abs() <= 3.0), "{:?}", row);
+            for (name, value) in OrderFeatures::NAMES.iter().zip(row) {
+                let range = match *name {
+                    "log-odds" => -3.0..=3.0,
+                    "entropy" => 0.0..=20f64.ln_1p(),
+                    _ => 0.0..=1.0,
+                };
+                prop_assert!(range.contains(value), "{}: {:?}", name, row);
+            }
         }
     }
 }
@@ -189,16 +203,21 @@ fn features_say_where_a_position_lies_and_how_sure_the_others_are() {
     assert_eq!(of("open"), [4.0 / 6.0; 4]);
 }
 
+/// The policies that need no order.
+const NAMES: &str = "confidence, margin, entropy, random, sequential, ancestral, first-hitting, last, threshold:PROBABILITY, \
+     dynamic:PROBABILITY, factor:FACTOR, entropy-bound:NATS, entropy-bound-by-confidence:NATS";
+
 #[test]
 fn an_order_is_refused_where_there_is_none_or_its_numbers_do_not_fit() {
     let refused = policy::by_name_with("learnt", None).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "`policy` is \"learnt\"; allowed: the policies without a network, since the model has no learnt order"
-    );
+    assert_eq!(refused.to_string(), format!("`policy` is \"learnt\"; allowed: {NAMES}; the model has no learnt order"));
     assert!(refused.hint().unwrap().contains("docs/TUNING.md"));
     assert!(policy::by_name("learnt").is_err());
+    // A misspelt name is refused with all that there are.
+    let misspelt = |order| policy::by_name_with("learned", order).unwrap_err().to_string();
+    assert_eq!(misspelt(None), format!("`policy` is \"learned\"; allowed: {NAMES}"));
     let order = Arc::new(OrderNetwork::fresh(4, 0.9, 1).unwrap());
+    assert_eq!(misspelt(Some(&order)), format!("`policy` is \"learned\"; allowed: learnt:PROBABILITY, {NAMES}"));
     for wrong in ["learnt:2", "learnt:x", "learnt:-0.1", "learnt:nan"] {
         assert!(policy::by_name_with(wrong, Some(&order)).unwrap_err().hint().unwrap().contains("from 0 to 1"));
     }
