@@ -264,7 +264,8 @@ impl Canvases {
     }
 }
 
-pub(crate) fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
+/// The first number of each of `limit` equal parts of `count` numbers, or all where there is no limit or are fewer.
+pub fn spread(count: u64, limit: Option<usize>) -> Vec<u64> {
     let limit = limit.map_or(count, |limit| (limit as u64).min(count));
     (0..limit).map(|index| index * count / limit).collect()
 }

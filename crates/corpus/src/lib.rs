@@ -23,7 +23,7 @@ mod shard;
 mod snapshot;
 mod source;
 
-pub use canvases::{CanvasBatch, Canvases, DocumentPart};
+pub use canvases::{CanvasBatch, Canvases, DocumentPart, spread};
 pub use conversations::{
     ConversationCanvases, ConversationLayout, ConversationReport, ConversationTokens, LongConversation,
 };

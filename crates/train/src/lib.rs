@@ -30,6 +30,7 @@ mod identity;
 mod language;
 mod lr_schedule;
 mod matcher;
+mod mean_figures;
 mod media;
 mod metrics;
 mod model;

@@ -101,7 +101,8 @@ pub(crate) struct Start<'a> {
 
 impl<'a> Training<'a> {
     /// Minimises an objective of one's own in place of the recipe's. What the recipe says under `objective` still
-    /// describes the network: whether it is causal, and which process it undoes.
+    /// describes the network: whether it is causal, and which process it undoes. The kind `order` trains no network and is
+    /// refused.
     #[must_use]
     pub fn objective(self, begin: &'a BeginObjective<'a>) -> Self {
         Self { objective: Some(begin), ..self }

@@ -9,11 +9,11 @@ use crate::objective::{Objective, Setting};
 use crate::optimiser::Optimiser;
 use crate::parallel::{barrier, share};
 use crate::preflight::{Findings, Preflight, Tokens};
-use crate::recipe::{OptimiserRecipe, Resolved, Run};
+use crate::recipe::{ObjectiveKind, OptimiserRecipe, Resolved, Run};
 use crate::saved_format::SavedFormat;
 use crate::train_data::TrainData;
 use crate::training::{RunRecipe, Start, Training};
-use crate::{Summary, TrainError, TrainingEvent, folder, media, network, objectives, order, vocabulary};
+use crate::{RecipeError, Summary, TrainError, TrainingEvent, folder, media, network, objectives, order, vocabulary};
 use aquatint_checkpoint::{Checkpoint, ModelCodec};
 use aquatint_compute::Device;
 use aquatint_network::NetworkSpec;
@@ -32,8 +32,8 @@ pub(crate) struct Prepared<T> {
     vocabulary: Vocabulary,
     codecs: Vec<ModelCodec>,
     spec: NetworkSpec,
-    /// What a step learns from.
-    pub(crate) lessons: T,
+    /// What a step learns from, and how.
+    pub(crate) objective: T,
     train_data: Option<Arc<TrainData>>,
     pub(crate) counters: Counters,
 }
@@ -77,7 +77,7 @@ impl RunRecipe for Resolved {
         events: &mut dyn FnMut(TrainingEvent<'_>),
     ) -> Result<Summary, TrainError> {
         let Training { recipe, .. } = training;
-        if recipe.order.is_some() && training.objective.is_none() {
+        if recipe.order.is_some() {
             return order::train(training, device, events);
         }
         let own = training.share()?;
@@ -86,7 +86,7 @@ impl RunRecipe for Resolved {
             None => (objectives::of(recipe).begin)(setting),
         };
         let beginning: Beginning<Box<dyn Objective>> = training.begin(&device, events, &begin)?;
-        let Prepared { folder, initial, state, vocabulary, codecs, spec, lessons, train_data, counters } =
+        let Prepared { folder, initial, state, vocabulary, codecs, spec, objective, train_data, counters } =
             match beginning {
                 Beginning::Ready(prepared) => *prepared,
                 Beginning::Finished(summary) => {
@@ -101,13 +101,18 @@ impl RunRecipe for Resolved {
         let model = Model { network, optimiser, vocabulary: &vocabulary, format, storage: recipe.run.storage };
         let corpus = train_data.map(|data| data.figures());
         let start = Start { folder: folder.as_ref(), state, counters, own, corpus };
-        training.take_steps(LanguageTrainee { recipe, objective: lessons, model }, start, events)
+        training.take_steps(LanguageTrainee { recipe, objective, model }, start, events)
     }
 }
 
 impl<'a> Training<'a> {
     /// The canvases of each step that this rank learns.
     pub(crate) fn share(&self) -> Result<std::ops::Range<usize>, TrainError> {
+        if self.objective.is_some() && self.recipe.order.is_some() {
+            let given = format!("\"{}\"", ObjectiveKind::Order.name());
+            let allowed = "a kind that trains the model, where the caller has an objective of its own";
+            return Err(RecipeError::value("objective.kind", given, allowed).into());
+        }
         let together = match (self.recipe.order, &self.recipe.reward) {
             // A group is compared on one rank.
             (Some(_), Some(reward)) => reward.completions,
@@ -184,13 +189,13 @@ impl<'a> Training<'a> {
             events,
             train_data: None,
         };
-        let lessons = begin(&mut setting)?;
+        let objective = begin(&mut setting)?;
         let train_data = setting.train_data.take();
         let counters = match &state {
             Some(state) => state.counters.clone(),
             None => Counters::new(identity),
         };
-        let prepared = Prepared { folder, initial, state, vocabulary, codecs, spec, lessons, train_data, counters };
+        let prepared = Prepared { folder, initial, state, vocabulary, codecs, spec, objective, train_data, counters };
         Ok(Beginning::Ready(Box::new(prepared)))
     }
 }

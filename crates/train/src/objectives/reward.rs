@@ -17,8 +17,8 @@ pub(crate) mod surrogate;
 
 use super::Registered;
 use super::reference::Reference;
+use crate::mean_figures::MeanFigures;
 use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
-use crate::parallel::Alone;
 use crate::recipe::{ObjectiveKind, RewardRecipe, SurrogateKind};
 use crate::{RecipeError, TrainError};
 use aquatint_batch::{NoisyBatch, PackedBatch};
@@ -36,15 +36,11 @@ use rollout::{Completion, Drawer, Exact, Policies, Rollout};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Streams of randomness under the run's seed.
 const ROLLOUTS: u64 = 6;
 const READINGS: u64 = 7;
 const HELD_OUT: u64 = 10;
-
-/// Held-out prompts are measured to the end, or not.
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// After so many rollouts in a row whose groups all have one reward each, the run has nothing to learn from.
 const HOPELESS: u64 = 100;
@@ -77,8 +73,8 @@ struct RewardObjective {
     rollout: Option<Rollout>,
     /// Rollouts in a row without a group whose rewards differ.
     flat: u64,
-    /// Steps since the last report, and the sums of their figures.
-    since: (u32, Vec<Figure>),
+    /// Figures since the last report.
+    since: MeanFigures,
 }
 
 /// What the run's state keeps.
@@ -119,7 +115,7 @@ impl RewardObjective {
             reference,
             rollout,
             flat,
-            since: Default::default(),
+            since: MeanFigures::default(),
             recipe: reward,
         })
     }
@@ -400,13 +396,7 @@ impl Objective for RewardObjective {
         figures.push(("flat_groups", self.flat_groups(rollout)));
         figures.push(("clipped", clipped / estimates));
         figures.extend(self.reference.is_some().then_some(("kl", kl / estimates)));
-        let (steps, sums) = &mut self.since;
-        *steps += 1;
-        if sums.is_empty() {
-            *sums = figures;
-        } else {
-            sums.iter_mut().zip(figures).for_each(|((_, sum), (_, figure))| *sum += figure);
-        }
+        self.since.add(figures);
     }
 
     /// One completion of each held-out prompt, drawn as those of a rollout are, by numbers that stay the same; what is to
@@ -419,15 +409,8 @@ impl Objective for RewardObjective {
         let Some(held_out) = &self.held_out else { return Ok(None) };
         let prompts = held_out.spread(self.most_held_out);
         let drawer = Drawer { completions: 1, key: self.key.fold(HELD_OUT), ..self.drawer() };
-        let mut completions = Vec::with_capacity(prompts.len());
-        for some in prompts.chunks(self.canvases_per_pass) {
-            if !progress(completions.len() as u64) {
-                return Err(EvaluateError::Stopped.into());
-            }
-            let step = Step { number: 0, canvases: some.len(), ranks: &Alone, stop: &NEVER };
-            let drawn = drawer.draw(model, step, some, completions.len())?;
-            completions.extend(drawn);
-        }
+        let drawn = drawer.held_out(model, &prompts, self.canvases_per_pass, progress)?;
+        let Some(completions) = drawn else { return Err(EvaluateError::Stopped.into()) };
         let figures: Vec<Figure> =
             figures_of(&completions).into_iter().filter(|(name, _)| *name != "reward_spread").collect();
         let cost = figures.iter().find(|(name, _)| *name == "reward").map_or(0.0, |(_, reward)| -reward);
@@ -439,8 +422,7 @@ impl Objective for RewardObjective {
     }
 
     fn means(&mut self) -> Vec<Figure> {
-        let (steps, sums) = std::mem::take(&mut self.since);
-        sums.into_iter().map(|(name, sum)| (name, sum / f64::from(steps))).collect()
+        self.since.take()
     }
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {

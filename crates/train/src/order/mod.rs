@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use trainee::OrderTrainee;
 
-/// What a step learns from.
-struct Lessons {
+/// What an order learns from: prompts, what completions of them are worth, and what they are drawn by.
+struct OrderObjective {
     order: OrderRecipe,
     reward: RewardRecipe,
     rewards: Rewards,
@@ -49,7 +49,7 @@ struct Counted {
     flat: u64,
 }
 
-impl Lessons {
+impl OrderObjective {
     fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
         let recipe = setting.recipe;
         let (Some(order), Some(reward)) = (recipe.order, recipe.reward.clone()) else {
@@ -77,8 +77,8 @@ pub(crate) fn train<D: Device>(
 ) -> Result<Summary, TrainError> {
     let recipe = training.recipe;
     let own = training.share()?;
-    let Prepared { folder, initial, state, lessons, counters, .. } =
-        match training.begin(&device, events, &Lessons::begin)? {
+    let Prepared { folder, initial, state, objective, counters, .. } =
+        match training.begin(&device, events, &OrderObjective::begin)? {
             Beginning::Ready(prepared) => *prepared,
             Beginning::Finished(summary) => {
                 events(TrainingEvent::Finished(&summary));
@@ -89,8 +89,8 @@ pub(crate) fn train<D: Device>(
         return Err(RecipeError::value("initial", "unset", "a model whose order is learned").into());
     };
     let denoiser = Box::new(initial.inference_network(device.clone(), WeightFormat::F32)?);
-    let mut weights = lessons.order.weights(device, recipe.seed)?;
+    let mut weights = objective.order.weights(device, recipe.seed)?;
     let optimiser = Optimiser::new(&mut weights, &recipe.optimiser)?;
     let start = Start { folder: folder.as_ref(), state, counters, own, corpus: None };
-    training.take_steps(OrderTrainee::new(recipe, lessons, denoiser, (weights, optimiser)), start, events)
+    training.take_steps(OrderTrainee::new(recipe, objective, denoiser, (weights, optimiser)), start, events)
 }

@@ -1,14 +1,14 @@
 //! A learnt order as what a run trains.
 
 use super::recorder::{Recorder, Sums};
-use super::{Counted, Lessons};
+use super::{Counted, OrderObjective};
 use crate::TrainError;
+use crate::mean_figures::MeanFigures;
 use crate::objective::{Figure, ObjectiveState, Step};
 use crate::objectives::reward::prompts::Prompt;
 use crate::objectives::reward::rollout::{Completion, Drawer, Policies};
 use crate::objectives::reward::surrogate;
 use crate::optimiser::Optimiser;
-use crate::parallel::Alone;
 use crate::plot::PlotLabels;
 use crate::recipe::Resolved;
 use crate::trainer::{Held, HeldOutFigures, StepCost, StepPart, Trainee};
@@ -37,52 +37,44 @@ const OBSERVED: usize = 5;
 /// An order that is trained.
 pub(super) struct OrderTrainee<'a, D: Device> {
     recipe: &'a Resolved,
-    lessons: Lessons,
+    objective: OrderObjective,
     denoiser: Box<dyn Denoiser>,
     weights: Weights<D>,
     optimiser: Optimiser<D>,
     counted: Counted,
-    /// Steps since the last report, and the sums of their figures.
-    since: (u32, Vec<Figure>),
+    /// Figures since the last report.
+    since: MeanFigures,
 }
 
 impl<'a, D: Device> OrderTrainee<'a, D> {
     pub(super) fn new(
         recipe: &'a Resolved,
-        lessons: Lessons,
+        objective: OrderObjective,
         denoiser: Box<dyn Denoiser>,
         (weights, optimiser): (Weights<D>, Optimiser<D>),
     ) -> Self {
-        let counted = lessons.counted;
-        Self { recipe, lessons, denoiser, weights, optimiser, counted, since: Default::default() }
+        let counted = objective.counted;
+        Self { recipe, objective, denoiser, weights, optimiser, counted, since: MeanFigures::default() }
     }
 
     /// The order with the weights of the moment.
     fn network(&self) -> Result<OrderNetwork, TrainError> {
         let read = |name: &str| self.weights.read_parameter(name);
-        let network = OrderNetwork::new(self.lessons.order.width, &mut |tensor| read(tensor.name).ok());
+        let network = OrderNetwork::new(self.objective.order.width, &mut |tensor| read(tensor.name).ok());
         // The numbers are no finite ones where the run diverged, which is found out first.
         network.map_err(|error| TrainError::ObjectiveState { reason: error.to_string() })
     }
 
-    /// Completions of prompts, of which the first is of this number in the step, each by the policy of its own number.
-    fn draw(
-        &self,
-        step: Step<'_>,
-        (prompts, first, completions): (&[Prompt<'_>], usize, usize),
-        policy: Policies<'_>,
-        purpose: u64,
-    ) -> Result<Vec<Completion>, TrainError> {
-        let Lessons { reward, rewards, process, vocabulary, .. } = &self.lessons;
-        let process = process.as_ref();
+    /// What draws completions, so many of each prompt.
+    fn drawer<'b>(&'b self, policy: Policies<'b>, completions: usize, purpose: u64) -> Drawer<'b> {
+        let OrderObjective { reward, rewards, process, vocabulary, .. } = &self.objective;
         let key = Key::new(self.recipe.seed).fold(purpose);
-        let drawer = Drawer { recipe: reward, rewards, vocabulary, process, policy, completions, key };
-        drawer.draw(self.denoiser.as_ref(), step, prompts, first)
+        Drawer { recipe: reward, rewards, vocabulary, process: process.as_ref(), policy, completions, key }
     }
 
     /// What a completion of a prompt is worth, less the price of its passes.
     fn worth(&self, completion: &Completion, prompt: &Prompt<'_>) -> f64 {
-        completion.reward.0 - self.lessons.order.price * completion.passes as f64 / prompt.length.max(1) as f64
+        completion.reward.0 - self.objective.order.price * completion.passes as f64 / prompt.length.max(1) as f64
     }
 
     fn observed(&self, completion: &Completion, prompt: &Prompt<'_>) -> [f64; OBSERVED] {
@@ -135,16 +127,16 @@ impl<D: Device> Trainee for OrderTrainee<'_, D> {
         // Ranks that share a step finish it.
         let given_up = if ranks.size() == 1 { stop } else { &NEVER };
         let step = Step { number, canvases: batch, ranks, stop: given_up };
-        let each = self.lessons.reward.completions;
-        let prompts = self.lessons.prompts.of_rollout(number, self.lessons.reward.prompts(batch));
+        let each = self.objective.reward.completions;
+        let prompts = self.objective.prompts.of_rollout(number, self.objective.reward.prompts(batch));
         let tokens: u64 = prompts.iter().map(|prompt| (prompt.length * each) as u64).sum();
         let groups = own.start / each..own.end / each;
         let network = Arc::new(self.network()?);
         let recorders: Vec<Arc<Recorder>> =
             own.clone().map(|_| Arc::new(Recorder::new(Arc::clone(&network)))).collect();
         let policies: Vec<Arc<dyn CommitPolicy>> = recorders.iter().map(|recorder| Arc::clone(recorder) as _).collect();
-        let drawn =
-            self.draw(step, (&prompts[groups.clone()], groups.start, each), Policies::Each(&policies), ROLLOUTS);
+        let drawer = self.drawer(Policies::Each(&policies), each, ROLLOUTS);
+        let drawn = drawer.draw(self.denoiser.as_ref(), step, &prompts[groups.clone()], groups.start);
         let completions = match drawn {
             Err(TrainError::Stopped) if given_up.load(Ordering::SeqCst) => return Ok(None),
             completions => completions?,
@@ -153,7 +145,7 @@ impl<D: Device> Trainee for OrderTrainee<'_, D> {
         let (mut nats, mut observed) = (0.0, Vec::with_capacity(completions.len() * OBSERVED));
         for (group, prompt) in completions.chunks(each).zip(&prompts[groups]) {
             let worths: Vec<f64> = group.iter().map(|completion| self.worth(completion, prompt)).collect();
-            let advantages = surrogate::advantages(&worths, self.lessons.reward.scale);
+            let advantages = surrogate::advantages(&worths, self.objective.reward.scale);
             let first = observed.len() / OBSERVED;
             for (index, (completion, advantage)) in group.iter().zip(advantages).enumerate() {
                 let Sums { log_probability, gradient: own } = recorders[first + index].sums();
@@ -175,7 +167,7 @@ impl<D: Device> Trainee for OrderTrainee<'_, D> {
     }
 
     fn observe(&mut self, observed: &[f64], _: &ExpertLoads) {
-        let groups = observed.chunks(OBSERVED * self.lessons.reward.completions);
+        let groups = observed.chunks(OBSERVED * self.objective.reward.completions);
         let rewards = |group: &[f64]| group.chunks_exact(OBSERVED).map(|of| of[0]).collect::<Vec<f64>>();
         let flat = groups.clone().filter(|group| surrogate::is_flat(&rewards(group))).count();
         // Where all is solved, passes are left to be saved.
@@ -183,39 +175,27 @@ impl<D: Device> Trainee for OrderTrainee<'_, D> {
         self.counted.flat = if flat < groups.len() || is_solved { 0 } else { self.counted.flat + 1 };
         let mut all = figures(observed);
         all.push(("flat_groups", flat as f64 / groups.len().max(1) as f64));
-        let (steps, sums) = &mut self.since;
-        *steps += 1;
-        if sums.is_empty() {
-            *sums = all;
-        } else {
-            sums.iter_mut().zip(all).for_each(|((_, sum), (_, figure))| *sum += figure);
-        }
+        self.since.add(all);
     }
 
     fn means(&mut self) -> Vec<Figure> {
-        let (steps, sums) = std::mem::take(&mut self.since);
-        sums.into_iter().map(|(name, sum)| (name, sum / f64::from(steps))).collect()
+        self.since.take()
     }
 
     /// One completion of each held-out prompt, as it is filled in use; what is to become small is what they are worth, with the
     /// other sign.
     fn validate(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Held, TrainError> {
-        let Some(held_out) = &self.lessons.held_out else { return Ok(Held::Nothing) };
+        let Some(held_out) = &self.objective.held_out else { return Ok(Held::Nothing) };
         let prompts = held_out.spread(self.recipe.run.validate_canvases);
         let learnt = Learnt::new(Arc::new(self.network()?), Learnt::PROBABILITY).map_err(crate::RecipeError::Policy)?;
         let learnt: Arc<dyn CommitPolicy> = Arc::new(learnt);
-        let mut observed = Vec::with_capacity(prompts.len() * OBSERVED);
-        for (number, some) in prompts.chunks(self.recipe.optimiser.batch).enumerate() {
-            if !go_on() {
-                return Ok(Held::Stopped);
-            }
-            let step = Step { number: 0, canvases: some.len(), ranks: &Alone, stop: &NEVER };
-            let first = number * self.recipe.optimiser.batch;
-            let completions = self.draw(step, (some, first, 1), Policies::Same(&learnt), HELD_OUT)?;
-            for (completion, prompt) in completions.iter().zip(some) {
-                observed.extend(self.observed(completion, prompt));
-            }
-        }
+        let drawer = self.drawer(Policies::Same(&learnt), 1, HELD_OUT);
+        let together = self.recipe.optimiser.batch;
+        let drawn = drawer.held_out(self.denoiser.as_ref(), &prompts, together, &mut |_| go_on())?;
+        let Some(completions) = drawn else { return Ok(Held::Stopped) };
+        let observed =
+            completions.iter().zip(&prompts).flat_map(|(completion, prompt)| self.observed(completion, prompt));
+        let observed: Vec<f64> = observed.collect();
         let figures = figures(&observed);
         let cost = figures.iter().find(|(name, _)| *name == "worth").map_or(0.0, |(_, worth)| -worth);
         Ok(Held::Measured(Box::new(HeldOutFigures { cost, figures })))

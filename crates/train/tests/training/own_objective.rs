@@ -1,5 +1,7 @@
 //! An objective that no recipe knows, given as a value: this file is all there is of it.
 
+use crate::order::ordered;
+use crate::rewards::{initial, prompts};
 use crate::support::{device, fingerprint};
 use aquatint_batch::NoisyBatch;
 use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
@@ -161,6 +163,24 @@ fn an_objective_of_ones_own_learns_from_its_own_canvases_and_resumes_exactly() {
     assert_eq!(run(&broken, false, 20).0.ending, Ending::Interrupted);
     assert_eq!(run(&broken, true, u64::MAX).0.ending, Ending::Complete);
     assert!(fingerprint(&straight.output) == fingerprint(&broken.output));
+}
+
+#[test]
+fn an_objective_of_ones_own_is_refused_where_the_recipe_trains_an_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let recipe = ordered(&folder.path().join("run"), &initial, &data, &[]);
+    let begin = |_: &mut Setting<'_>| -> Result<Box<dyn Objective>, TrainError> { panic!("it is refused before") };
+    let training = Training::new(&recipe).objective(&begin);
+    let refusals = [training.check(&device(), &mut |_| {}), training.run(device(), &mut |_| {}).map(drop)];
+    for refused in refusals {
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.starts_with("`objective.kind` is \"order\"; allowed: a kind that trains the model"),
+            "{message}"
+        );
+    }
+    assert!(!recipe.output.exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::objective::Setting;
 use crate::recipe::Resolved;
 use crate::{TrainError, TrainingEvent};
-use aquatint_corpus::{Order, SourceReport, SourceSnapshot};
+use aquatint_corpus::{Order, SourceReport, SourceSnapshot, spread};
 use aquatint_diffusion::TokenId;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::sync::atomic::Ordering;
@@ -140,9 +140,8 @@ impl Prompts {
 
     /// At most so many of the texts, spread evenly.
     pub(crate) fn spread(&self, most: usize) -> Vec<Prompt<'_>> {
-        let (count, most) = (self.ends.len(), most.max(1));
-        let chosen = (0..count).filter(|index| count <= most || index * most / count != (index + 1) * most / count);
-        chosen.filter_map(|index| self.layout.lay_out(self.text(index))).collect()
+        let chosen = spread(self.ends.len() as u64, Some(most.max(1))).into_iter();
+        chosen.filter_map(|index| self.layout.lay_out(self.text(index as usize))).collect()
     }
 
     /// The prompts of a rollout: a function of the recipe's seed and the rollout's number alone.

@@ -3,6 +3,7 @@
 use super::prompts::Prompt;
 use crate::TrainError;
 use crate::objective::Step;
+use crate::parallel::Alone;
 use crate::recipe::RewardRecipe;
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Canvas, CommitPolicy, Key, PADDING_DOCUMENT, Process, TokenId};
@@ -15,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Held-out prompts that are drawn together are drawn to the end.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// The completions of some steps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,7 +44,6 @@ pub(crate) struct Completion {
     pub(crate) reward: Exact,
     pub(crate) solved: bool,
     /// Forward passes that it took.
-    #[serde(default)]
     pub(crate) passes: u64,
     /// Within its group.
     pub(super) advantage: Exact,
@@ -168,6 +171,26 @@ impl Drawer<'_> {
             before: Vec::new(),
         };
         Ok(written.into_iter().zip(scores).map(completion).collect())
+    }
+
+    /// A completion of each of these prompts by numbers that stay the same at every step, so many `together`; `go_on` receives
+    /// how many are drawn, and `None` is what comes of stopping.
+    pub(crate) fn held_out(
+        &self,
+        denoiser: &dyn Denoiser,
+        prompts: &[Prompt<'_>],
+        together: usize,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Vec<Completion>>, TrainError> {
+        let mut completions = Vec::with_capacity(prompts.len());
+        for some in prompts.chunks(together) {
+            if !go_on(completions.len() as u64) {
+                return Ok(None);
+            }
+            let step = Step { number: 0, canvases: some.len(), ranks: &Alone, stop: &NEVER };
+            completions.extend(self.draw(denoiser, step, some, completions.len())?);
+        }
+        Ok(Some(completions))
     }
 
     fn canvas(&self, prompt: &Prompt<'_>) -> Canvas {
