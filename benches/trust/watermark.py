@@ -7,7 +7,7 @@ that a run that was stopped goes on, and `results.json`. The program is `target/
 
 Texts continue the first words of human passages; only what was written is examined, re-tokenised from its characters. Levels are
 p-values that `aquatint detect` prints. Edits are made in words: replaced by others of the human texts, deleted, copied (the
-middle half stands within human text of twice its length), and written anew by the model in holes of the template (re-noised).
+middle half stands between two copies of one human passage of 80 words), and written anew by the model in holes of the template (re-noised).
 The bound is that of the model itself, `aquatint eval likelihood`; entropies are of words and pairs of words of all texts
 of a scheme together.
 """
@@ -142,7 +142,7 @@ def edited(texts, share, kind, words, draw):
 
 
 def copied(texts, passages):
-    """The middle half of each text within human text of the length of the whole on either side."""
+    """The middle half of each text with the same human passage before and behind it, no longer than the whole text."""
     made = []
     for number, text in enumerate(texts):
         parts = re.findall(r"\S+\s*", text)

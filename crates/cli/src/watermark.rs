@@ -24,7 +24,11 @@ pub(crate) fn write(path: &Path, key: &WatermarkKey) -> Result<(), Failure> {
             .hint("choose another name: texts that were marked by a key need it to be found again"),
         _ => Failure::of_file("write", path, &error),
     })?;
-    file.write_all(key.to_json().as_bytes()).map_err(|error| Failure::of_file("write", path, &error))
+    file.write_all(key.to_json().as_bytes()).map_err(|error| {
+        // Half a key would be in the place of the next try. What cannot be removed was reported already.
+        let _ = std::fs::remove_file(path);
+        Failure::of_file("write", path, &error)
+    })
 }
 
 fn refused(path: &Path, error: &KeyError) -> Failure {

@@ -4,7 +4,8 @@
 //! engine writes ([`aquatint_generate::Settings::with_watermark`]) and finds the mark again in the tokens of a text
 //! ([`Scheme::detect`]). Three schemes are here, each in a file:
 //!
-//! - [`Gumbel`]: tokens are drawn by numbers of key and position. The law of each draw is the prediction, as without a mark.
+//! - [`Gumbel`]: tokens are drawn by numbers of key and position. The law of each draw is the prediction, as without a mark;
+//!   that of a whole text is, too, where no position is drawn twice.
 //! - [`GreenList`]: tokens are favoured that the key calls green beside their left neighbour, in expectation where a
 //!   neighbour is not known yet.
 //! - [`OrderMark`]: among positions that could become final, those go first whose token is green beside its neighbours.

@@ -36,11 +36,12 @@ impl Pairs {
 
     /// How many more green pairs a text has than chance gives.
     pub(crate) fn detect(&self, scheme: &'static str, tokens: &[TokenId]) -> Detection {
-        windows::detect(scheme, tokens.len(), |Range { start, end }| {
+        let evidence = |window: &Range<usize>| {
             let different: BTreeSet<(TokenId, TokenId)> =
-                tokens[start..end].windows(2).map(|pair| (pair[0], pair[1])).collect();
+                tokens[window.clone()].windows(2).map(|pair| (pair[0], pair[1])).collect();
             let green = different.iter().filter(|(left, token)| self.is_green(*left, *token)).count();
             Evidence { counted: different.len(), p_value: binomial_tail(different.len(), green, self.share) }
-        })
+        };
+        windows::detect(scheme, tokens.len(), |windows| windows.iter().map(evidence).collect())
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Evidence {
 }
 
 /// The stretches of a text of so many tokens, the whole first: halves, quarters …, each half over the one before it.
-fn windows(length: usize) -> Vec<Range<usize>> {
+pub(crate) fn windows(length: usize) -> Vec<Range<usize>> {
     let mut windows = Vec::from([Range { start: 0, end: length }]);
     let mut size = length.div_ceil(2);
     while size >= SHORTEST && size < length {
@@ -28,10 +28,16 @@ fn windows(length: usize) -> Vec<Range<usize>> {
 
 /// The least p-value over all stretches, times what examining them costs: the whole text has one half of the chance to
 /// err, and the other stretches share the other half (Bonferroni with weights), so that the result is never too small.
-pub(crate) fn detect(scheme: &'static str, length: usize, evidence: impl Fn(Range<usize>) -> Evidence) -> Detection {
+/// `evidence` gives what each of the stretches says, in their order, the whole text first.
+pub(crate) fn detect(
+    scheme: &'static str,
+    length: usize,
+    evidence: impl FnOnce(&[Range<usize>]) -> Vec<Evidence>,
+) -> Detection {
     let windows = windows(length);
     let others = windows.len() - 1;
-    let whole = evidence(0..length);
+    let evidence = evidence(&windows);
+    let whole = evidence[0];
     let cost = |index: usize| match (others, index) {
         (0, _) => 1.0,
         (_, 0) => 2.0,
@@ -44,8 +50,7 @@ pub(crate) fn detect(scheme: &'static str, length: usize, evidence: impl Fn(Rang
         counted: whole.counted,
         within: 0..length,
     };
-    for (index, window) in windows.into_iter().enumerate().skip(1) {
-        let found = evidence(window.clone());
+    for (index, (window, found)) in windows.into_iter().zip(evidence).enumerate().skip(1) {
         let p_value = found.p_value * cost(index);
         if p_value < best.p_value {
             best = Detection { p_value, within: window, ..best };
@@ -74,13 +79,14 @@ mod tests {
 
     #[test]
     fn looking_at_more_stretches_costs_its_share() {
-        let found = detect("test", 50, |window| Evidence {
-            counted: window.len(),
-            p_value: if window == (13..38) { 1e-6 } else { 0.4 },
-        });
+        let of = |length, p_value: fn(&Range<usize>) -> f64| {
+            let evidence = |window: &Range<usize>| Evidence { counted: window.len(), p_value: p_value(window) };
+            detect("test", length, |windows| windows.iter().map(evidence).collect())
+        };
+        let found = of(50, |window| if *window == (13..38) { 1e-6 } else { 0.4 });
         assert_eq!((found.within, found.counted), (13..38, 50));
         assert!((found.p_value - 6e-6).abs() < 1e-12);
-        let whole = detect("test", 20, |window| Evidence { counted: window.len(), p_value: 0.03 });
+        let whole = of(20, |_| 0.03);
         assert_eq!(whole.p_value, 0.03);
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct WatermarkKeyArguments {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// Scheme: gumbel (the law of each draw stays), green (favours green pairs of tokens) or order (of the positions
+    /// Scheme: gumbel (the law of each draw stays, and without remasking and editing that of a text), green (favours green pairs of tokens) or order (of the positions
     /// that could become final, green ones go first)
     #[arg(long, value_name = "SCHEME", default_value = "gumbel")]
     pub(crate) scheme: String,

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &DetectArguments, printer: &Printer) -> Result<(), 
     Ok(())
 }
 
-/// The texts of a file.
+/// The texts of a file. One that is a whole file is without its last line end, as standard input is.
 fn texts(file: &Path) -> Result<Vec<String>, Failure> {
     if file == Path::new("-") {
         return Ok(vec![super::generate::read_input()?]);
@@ -46,7 +46,7 @@ fn texts(file: &Path) -> Result<Vec<String>, Failure> {
             .hint("convert it to UTF-8 first; of a picture or a sound there is no watermark")
     })?;
     if file.extension().is_none_or(|extension| extension != "jsonl") {
-        return Ok(vec![text]);
+        return Ok(vec![super::generate::without_line_end(text)]);
     }
     let row = |(number, line): (usize, &str)| match serde_json::from_str(line) {
         Ok(Row { text }) => Ok(text),

@@ -176,15 +176,20 @@ fn typed(arguments: &GenerateArguments) -> Result<String, Failure> {
 pub(crate) fn read_input() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| Failure::of_input(&error))?;
-    let mut text = String::from_utf8(bytes)
+    let text = String::from_utf8(bytes)
         .map_err(|error| Failure::of(&error).context("standard input is no UTF-8").hint("convert it to UTF-8 first"))?;
+    Ok(without_line_end(text))
+}
+
+/// A text without its last line end, which every file ends with.
+pub(crate) fn without_line_end(mut text: String) -> String {
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
             text.pop();
         }
     }
-    Ok(text)
+    text
 }
 
 /// A trace file: lines of JSON, which appear whole, so that no reader reads half a trace. What is no ordinary file (a

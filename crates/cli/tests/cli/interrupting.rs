@@ -74,6 +74,20 @@ fn preparing_is_stopped_soon_and_leaves_nothing() {
 }
 
 #[test]
+fn what_was_filled_of_many_is_said_with_its_seeds() {
+    let arguments = ["generate", "The [[6]]", "-m", model(), "--seed", "7", "--count", "1000000", "--format", "jsonl"];
+    let mut child = started(&arguments);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut last = lines.next().unwrap();
+    signal(&child, "-INT");
+    lines.for_each(|line| last = line);
+    let output = ended(child).expect(1);
+    let last: serde_json::Value = serde_json::from_str(&last).unwrap();
+    let seeds = format!(", seeds 7 to {}", last["seed"]);
+    assert!(output.err.lines().any(|line| line.ends_with(&seeds)), "{seeds}: {}", output.err);
+}
+
+#[test]
 fn a_command_that_waits_for_input_is_ended_soon() {
     let child = started(&["generate", "-"]);
     std::thread::sleep(Duration::from_millis(300));

@@ -11,6 +11,16 @@ fn key_of(room: &std::path::Path, scheme: &str) -> PathBuf {
     path
 }
 
+/// A key whose bytes are the same in every run, so that what is found is, too.
+fn fixed_key_of(room: &std::path::Path, scheme: &str, byte: &str) -> PathBuf {
+    let path = room.join(format!("{scheme}-{byte}.json"));
+    aquatint(&["watermark-key", text(&path), "--scheme", scheme]).expect(0);
+    let mut key: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    key["secret"] = byte.repeat(16).into();
+    fs::write(&path, key.to_string()).unwrap();
+    path
+}
+
 /// A text of the built-in model, warm enough that each token leaves a choice.
 fn generated(more: &[&str]) -> ProgramOutput {
     let words = ["generate", "Once upon a time", "-n", "90", "--temperature", "1", "--top-p", "1", "--seed", "3"];
@@ -21,8 +31,7 @@ fn generated(more: &[&str]) -> ProgramOutput {
 fn a_marked_text_is_found_by_its_key_and_by_no_other() {
     let room = room("watermarks");
     for scheme in ["gumbel", "green"] {
-        let (own, other) = (key_of(&room, scheme), room.join(format!("other-{scheme}.json")));
-        aquatint(&["watermark-key", text(&other), "--scheme", scheme]).expect(0);
+        let [own, other] = ["5a", "c3"].map(|byte| fixed_key_of(&room, scheme, byte));
         let marked = generated(&["--watermark", text(&own)]).out;
         let file = room.join(format!("{scheme}.txt"));
         fs::write(&file, &marked).unwrap();
@@ -38,6 +47,50 @@ fn a_marked_text_is_found_by_its_key_and_by_no_other() {
         let report = generated(&["--watermark", text(&own), "--format", "json"]).out;
         assert_eq!(serde_json::from_str::<Value>(&report).unwrap()["settings"]["watermark"], scheme);
     }
+}
+
+#[test]
+fn a_file_is_examined_without_its_last_line_end_as_standard_input_is() {
+    let room = room("watermarks-line-end");
+    let key = fixed_key_of(&room, "gumbel", "5a");
+    let file = room.join("story.txt");
+    let of = |written: &str| {
+        fs::write(&file, written).unwrap();
+        let of_file = aquatint(&["detect", text(&file), "--key", text(&key)]).expect(0).out;
+        assert_eq!(of_file, piped(&["detect", "-", "--key", text(&key)], written.as_bytes()).expect(0).out);
+        of_file
+    };
+    let story = "The fox sat by the river and sang.";
+    let plain = of(story);
+    assert_eq!([of(&format!("{story}\n")), of(&format!("{story}\r\n"))], [plain.clone(), plain.clone()]);
+    // Only one is no part of the text.
+    assert_ne!(of(&format!("{story}\n\n")), plain);
+}
+
+#[test]
+fn as_many_texts_as_the_period_differ_and_more_are_warned_of() {
+    let room = room("watermarks-period");
+    let [gumbel, green] = ["gumbel", "green"].map(|scheme| {
+        let path = room.join(format!("{scheme}.json"));
+        let period: &[&str] = if scheme == "gumbel" { &["--period", "8"] } else { &[] };
+        aquatint(&[&["watermark-key", text(&path), "--scheme", scheme], period].concat()).expect(0);
+        path
+    });
+    // What is drawn depends on nothing but the numbers of the key.
+    let words = ["generate", "Once", "-n", "8", "--temperature", "1", "--top-p", "1", "--policy", "sequential"];
+    let of = |key: &std::path::Path, count: &str| {
+        let more = ["--seed", "3", "--format", "jsonl", "--watermark", text(key), "--count", count];
+        aquatint(&[&words[..], &more].concat()).expect(0)
+    };
+    let warning = "warning: `--count` is 9, and the key of the watermark has a period of 8";
+    let (eight, nine) = (of(&gumbel, "8"), of(&gumbel, "9"));
+    assert!(!eight.err.contains("warning: ") && nine.err.contains(warning), "{} {}", eight.err, nine.err);
+    let texts: Vec<Value> = nine.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<&str> = texts.iter().map(|line| line["text"].as_str().unwrap()).collect();
+    let different: std::collections::BTreeSet<&str> = texts[..8].iter().copied().collect();
+    assert_eq!(different.len(), 8, "{texts:?}");
+    assert_eq!(texts[8], texts[0]);
+    assert!(!of(&green, "9").err.contains("warning: "));
 }
 
 #[test]

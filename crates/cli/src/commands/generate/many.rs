@@ -6,11 +6,12 @@
 use super::{Steps, Written, follow, print, request_of, written};
 use crate::arguments::{Format, GenerateArguments};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::media::MediaOut;
 use crate::printer::Printer;
 use crate::session::{Filled, Session, broken_line, rate};
 use crate::source_report::counted;
+use crate::{interrupt, watermark};
+use aquatint::provenance::SchemeKind;
 use aquatint::{DenoisingEvent, Prepared};
 use aquatint_generate::FinishReason;
 use std::ops::ControlFlow;
@@ -38,12 +39,28 @@ pub(super) fn check(arguments: &GenerateArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Warns where a watermark has fewer offsets than there are canvases.
+fn warn_of_period((arguments, count): (&GenerateArguments, u64), printer: &Printer) -> Result<(), Failure> {
+    let Some(path) = &arguments.sampling.watermark else { return Ok(()) };
+    match watermark::read(path)?.kind() {
+        SchemeKind::Gumbel { period } if count > u64::from(period) => printer.warn(format_args!(
+            "`--count` is {count}, and the key of the watermark has a period of {period}: what comes behind the first \
+             {period} may repeat them; `aquatint watermark-key --period` makes a key of more"
+        )),
+        _ => {}
+    }
+    Ok(())
+}
+
 /// What all of them took.
+
 #[derive(Default)]
 struct Sum {
     filled: u64,
     tokens: usize,
     broken_bytes: usize,
+    /// The seed of the last one that was filled.
+    last: Option<u64>,
 }
 
 /// Fills the template and prints each result.
@@ -53,12 +70,13 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<(), Failure> {
     let seed = first.settings.seed();
-    let Some(last) = seed.checked_add(count - 1) else {
+    if seed.checked_add(count - 1).is_none() {
         return Err(Failure::new(format!(
             "`--seed` is {seed}; allowed: at most {} with --count {count}",
             u64::MAX - (count - 1)
         )));
-    };
+    }
+    warn_of_period((arguments, count), printer)?;
     let together = (POSITIONS / first.template_canvas.canvas().len().max(1)).clamp(1, CANVASES) as u64;
     let begun = Instant::now();
     let mut sum = Sum::default();
@@ -76,6 +94,7 @@ pub(super) fn run(
                 sum.filled += 1;
                 sum.tokens += outcome.tokens;
                 sum.broken_bytes += outcome.broken_bytes;
+                sum.last = Some(outcome.seed);
             }
         }
         if interrupt::pressed() {
@@ -86,8 +105,9 @@ pub(super) fn run(
         broken_line(sum.broken_bytes).into_iter().for_each(|line| printer.note(line));
     }
     let seconds = begun.elapsed().as_secs_f64();
+    let seeds = sum.last.map(|last| format!(", seeds {seed} to {last}")).unwrap_or_default();
     printer.note(format_args!(
-        "{}, {}, {seconds:.2} s, {:.1} tokens/s, {:.1} templates/s, seeds {seed} to {last}",
+        "{}, {}, {seconds:.2} s, {:.1} tokens/s, {:.1} templates/s{seeds}",
         counted(sum.filled, "template"),
         counted(sum.tokens as u64, "token"),
         rate(sum.tokens, seconds),
