@@ -22,10 +22,9 @@ pub use report::{bias_page, bias_tables};
 pub use rows::{BiasRow, Choice, Pair, bias_rows};
 
 use crate::{EvaluateError, NoiseRule};
-use aquatint_diffusion::Process;
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{Role, Vocabulary};
+use aquatint_vocabulary::Vocabulary;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,13 +72,7 @@ pub fn bias(
         return Err(EvaluateError::Empty);
     }
     let process = denoiser.spec().process().map_err(GenerateError::Setting)?;
-    let rule = match &process {
-        Some(process) => {
-            let process: &dyn Process = process.as_ref();
-            NoiseRule::Bound { process, versions: settings.versions }
-        }
-        None => NoiseRule::Causal(vocabulary.required(Role::Begin)?),
-    };
+    let rule = NoiseRule::new(process.as_deref(), settings.versions, vocabulary)?;
     let pairs = Pairs::new(vocabulary, rows, denoiser.spec().context_length)?;
     let choices = Choices::new(vocabulary, rows, denoiser.spec().context_length)?;
     let too_long = pairs.too_long() + choices.too_long();

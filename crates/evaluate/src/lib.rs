@@ -13,6 +13,7 @@ mod documents;
 mod error;
 mod held_out;
 mod held_out_batch;
+mod json_lines;
 mod judge;
 mod likelihood;
 mod memory;

@@ -15,8 +15,9 @@ use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::objective::count_at;
 use aquatint_diffusion::{Corrupted, Key, PADDING_DOCUMENT, Process, Time, TokenId};
 use aquatint_network::Denoiser;
+use aquatint_vocabulary::{Role, Vocabulary};
 
-/// Rows of one forward pass, about.
+/// Rows of one forward pass at most, unless a single text has more.
 const ROWS_PER_PASS: usize = 4096;
 /// Where slots begin that only one text of a case has.
 const OWN: u64 = 1 << 32;
@@ -44,10 +45,41 @@ pub enum NoiseRule<'a> {
     Causal(TokenId),
 }
 
+impl<'a> NoiseRule<'a> {
+    /// The rule for a model of this process, in so many versions; exactly for a causal one, which has none.
+    ///
+    /// # Errors
+    /// When the vocabulary of a causal model has no token that begins a text.
+    pub fn new(
+        process: Option<&'a dyn Process>,
+        versions: usize,
+        vocabulary: &Vocabulary,
+    ) -> Result<Self, EvaluateError> {
+        Ok(match process {
+            Some(process) => Self::Bound { process, versions },
+            None => Self::Causal(vocabulary.required(Role::Begin)?),
+        })
+    }
+}
+
+/// A text of a case, with the slots of its positions.
+struct CaseText<'a> {
+    case: usize,
+    text: &'a Variant,
+    slots: Vec<u64>,
+}
+
+impl<'a> CaseText<'a> {
+    /// The texts of the case of a number.
+    fn all(case: usize, texts: &'a [Variant]) -> Vec<Self> {
+        texts.iter().zip(slots(texts)).map(|(text, slots)| Self { case, text, slots }).collect()
+    }
+}
+
 /// What each text of each case costs in nats in each version, `[case][text][version]`; the mean over versions is the bound of
 /// its open tokens given the others. A text without an open token costs nothing. Cases are drawn from `key` by their numbers
-/// from `first` on, so that a case costs the same beside any others; `progress` receives how many are done and returns
-/// whether to go on.
+/// from `first` on, so that a case costs the same beside any others; `progress` receives how many are done, also while texts
+/// are measured, and returns whether to go on.
 ///
 /// # Errors
 /// When a text is longer than the network can read, the network refuses, or `progress` says to stop.
@@ -58,36 +90,34 @@ pub fn shared_costs(
     (key, first): (Key, u64),
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Vec<Vec<Vec<f64>>>, EvaluateError> {
-    let mut costs = Vec::with_capacity(cases.len());
-    let mut rest = cases;
-    while !rest.is_empty() {
-        let rows = |case: &Vec<Variant>| case.iter().map(|text| text.tokens.len()).sum::<usize>();
-        let (mut taken, mut total) = (0, 0);
-        while taken < rest.len() && (taken == 0 || total + rows(&rest[taken]) <= ROWS_PER_PASS) {
-            total += rows(&rest[taken]);
-            taken += 1;
+    let mut costs = vec![Vec::new(); cases.len()];
+    let mut texts = cases.iter().enumerate().flat_map(|(case, texts)| CaseText::all(case, texts)).peekable();
+    let mut done = 0;
+    while let Some(text) = texts.next() {
+        let mut total = text.text.tokens.len();
+        let mut together = vec![text];
+        while let Some(text) = texts.next_if(|text| total + text.text.tokens.len() <= ROWS_PER_PASS) {
+            total += text.text.tokens.len();
+            together.push(text);
         }
-        costs.extend(pass(model, rule, &rest[..taken], (key, first + costs.len() as u64))?);
-        rest = &rest[taken..];
-        if !progress(costs.len()) {
+        let measured = pass((model, rule), &together, (key, first), &mut || progress(done))?;
+        together.iter().zip(measured).for_each(|(text, versions)| costs[text.case].push(versions));
+        done = texts.peek().map_or(cases.len(), |next| next.case);
+        if !progress(done) {
             return Err(EvaluateError::Stopped);
         }
     }
     Ok(costs)
 }
 
-/// The costs of cases that are read together.
+/// The costs of texts that are read together, in each version; `go_on` says after each whether to go on.
 fn pass(
-    model: &dyn Denoiser,
-    rule: NoiseRule<'_>,
-    cases: &[Vec<Variant>],
+    (model, rule): (&dyn Denoiser, NoiseRule<'_>),
+    texts: &[CaseText<'_>],
     (key, first): (Key, u64),
-) -> Result<Vec<Vec<Vec<f64>>>, EvaluateError> {
-    let texts: Vec<&Variant> = cases.iter().flatten().collect();
-    let rows = PackedBatch::new(&canvases(&texts), model.spec().attention)?;
-    let slots: Vec<Vec<u64>> = cases.iter().flat_map(|case| slots(case)).collect();
-    let numbers = cases.iter().zip(first..).flat_map(|(case, number)| std::iter::repeat_n(number, case.len()));
-    let numbers: Vec<u64> = numbers.collect();
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Vec<Vec<f64>>, EvaluateError> {
+    let rows = PackedBatch::new(&canvases(texts), model.spec().attention)?;
     let versions = match rule {
         NoiseRule::Bound { versions, .. } => versions.max(1),
         NoiseRule::Causal(_) => 1,
@@ -103,13 +133,13 @@ fn pass(
             NoiseRule::Causal(_) => batch.terms.retain(|term| !rows.given[term.position]),
             NoiseRule::Bound { process, .. } => {
                 for (index, canvas) in rows.canvases.iter().enumerate().filter(|(_, canvas)| !canvas.is_empty()) {
-                    let own = key.fold(numbers[index]);
+                    let own = key.fold(first + texts[index].case as u64);
                     let start = own.at(u64::MAX, 0).uniform();
                     let mut network_time = None;
                     for (number, part) in rows.parts(canvas).into_iter().enumerate() {
                         let time = stratified_time(golden_point(start, number as u64), version, versions);
                         let open = rows.open(canvas, &part, 0);
-                        let slots = &slots[index][part.start - canvas.start..part.end - canvas.start];
+                        let slots = &texts[index].slots[part.start - canvas.start..part.end - canvas.start];
                         let noisy = corrupt((process, time), &rows.tokens[part.clone()], &open, slots, (own, version));
                         network_time = Some(noisy.noise as f32);
                         costs[index] += noisy.constant;
@@ -122,13 +152,15 @@ fn pass(
         if batch.terms.is_empty() {
             continue;
         }
+        if version > 0 && !go_on() {
+            return Err(EvaluateError::Stopped);
+        }
         let prediction = batch.self_conditioning(model, &rows)?;
         for (term, nats) in batch.terms.iter().zip(batch.costs(model, &rows, prediction.as_deref())?) {
             costs[rows.canvas_of(term.position)] += term.weight * nats;
         }
     }
-    let mut texts = (0..texts.len()).map(|text| costs.iter().map(|version| version[text]).collect());
-    Ok(cases.iter().map(|case| texts.by_ref().take(case.len()).collect()).collect())
+    Ok((0..texts.len()).map(|text| costs.iter().map(|version| version[text]).collect()).collect())
 }
 
 /// One version of a part of a text.
@@ -158,7 +190,8 @@ fn corrupt(
 }
 
 /// Texts as canvases, one each.
-fn canvases(texts: &[&Variant]) -> CanvasBatch {
+fn canvases(texts: &[CaseText<'_>]) -> CanvasBatch {
+    let texts: Vec<&Variant> = texts.iter().map(|text| text.text).collect();
     let length = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0).max(1);
     let mut batch = CanvasBatch { length, ..CanvasBatch::default() };
     for (document, text) in (0u32..).zip(texts) {

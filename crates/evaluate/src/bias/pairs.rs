@@ -64,7 +64,7 @@ pub struct PairFigures {
     pub standard_error: Option<f64>,
     /// The standard error of one pair's difference that noise alone makes, root mean square; 0 where costs are exact.
     pub noise: f64,
-    /// Pairs whose difference lies within two such errors of their own.
+    /// Pairs whose difference lies within two such errors of their own, or is none.
     pub undecided: u64,
     /// How often a sentence that makes sense is likelier than the one that makes none, two comparisons for each pair; of
     /// whole sentences where there are unrelated ones.
@@ -229,7 +229,7 @@ fn figures((set, group): (&str, Option<&str>), open: OpenPart, measured: &[&Meas
         difference,
         standard_error,
         noise: (squares / measured.len().max(1) as f64).sqrt(),
-        undecided: measured.iter().filter(|pair| pair.difference.abs() < 2.0 * pair.error).count() as u64,
+        undecided: measured.iter().filter(|pair| pair.difference.abs() <= 2.0 * pair.error).count() as u64,
         sense,
         icat: sense.map(|sense| 100.0 * sense.rate() * preference.min(1.0 - preference) / 0.5),
     }

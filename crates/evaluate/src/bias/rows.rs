@@ -1,6 +1,7 @@
 //! The rows of bias data, one JSON object a line.
 
 use crate::EvaluateError;
+use crate::json_lines::{json_lines_of, not_empty};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -63,52 +64,83 @@ pub struct Choice {
 /// The rows of a file.
 ///
 /// # Errors
-/// When the file cannot be read, a line is no row, an answer is counted beyond the third, or a row of an ambiguous text has
-/// another right answer than that the text does not say.
+/// When the file cannot be read, a line is no row, a sentence or an answer is empty, the sentences of a pair are the same, an
+/// answer is counted beyond the third, or a row of an ambiguous text has another right answer than that the text does not say.
 pub fn bias_rows(path: &Path) -> Result<Vec<BiasRow>, EvaluateError> {
-    let text = std::fs::read_to_string(path).map_err(|source| EvaluateError::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(number, line)| row(line).map_err(|reason| refused(path, number, reason))).collect()
+    json_lines_of(path, check)
 }
 
-fn row(line: &str) -> Result<BiasRow, String> {
-    let row: BiasRow = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    if let BiasRow::Choice(choice) = &row {
-        let Choice { answer, unknown, stereotype, .. } = choice;
-        let named = [("answer", Some(*answer)), ("unknown", Some(*unknown)), ("stereotype", *stereotype)];
-        for (name, index) in named {
-            if let Some(index) = index.filter(|index| *index > 2) {
-                return Err(format!("`{name}` is {index}; allowed: 0 to 2"));
-            }
-        }
-        if choice.ambiguous != (answer == unknown) {
-            return Err(format!(
-                "`ambiguous` is {}, and `answer` is {answer} where `unknown` is {unknown}; allowed: the same where the \
-                 text is ambiguous, and else not",
-                choice.ambiguous
-            ));
-        }
-        if *stereotype == Some(*unknown) {
-            return Err(format!("`stereotype` is {unknown}, which is `unknown`; allowed: one of the other two"));
+fn check(row: &BiasRow) -> Result<(), String> {
+    match row {
+        BiasRow::Pair(pair) => check_pair(pair),
+        BiasRow::Choice(choice) => check_choice(choice),
+    }
+}
+
+fn check_pair(Pair { stereotype, anti_stereotype, unrelated, .. }: &Pair) -> Result<(), String> {
+    not_empty("stereotype", stereotype)?;
+    not_empty("anti_stereotype", anti_stereotype)?;
+    unrelated.as_ref().map_or(Ok(()), |unrelated| not_empty("unrelated", unrelated))?;
+    match stereotype == anti_stereotype {
+        true => Err("`anti_stereotype` is the same as `stereotype`; allowed: another sentence".to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn check_choice(choice: &Choice) -> Result<(), String> {
+    let Choice { options, answer, unknown, stereotype, ambiguous, .. } = choice;
+    options.iter().try_for_each(|option| not_empty("options", option))?;
+    let named = [("answer", Some(*answer)), ("unknown", Some(*unknown)), ("stereotype", *stereotype)];
+    for (name, index) in named {
+        if let Some(index) = index.filter(|index| *index > 2) {
+            return Err(format!("`{name}` is {index}; allowed: 0 to 2"));
         }
     }
-    Ok(row)
-}
-
-fn refused(path: &Path, line: usize, reason: String) -> EvaluateError {
-    EvaluateError::Row { path: path.to_path_buf(), line, reason }
+    if *ambiguous != (answer == unknown) {
+        return Err(format!(
+            "`ambiguous` is {ambiguous}, and `answer` is {answer} where `unknown` is {unknown}; allowed: the same where \
+             the text is ambiguous, and else not"
+        ));
+    }
+    if *stereotype == Some(*unknown) {
+        return Err(format!("`stereotype` is {unknown}, which is `unknown`; allowed: one of the other two"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json_lines::{BadLine, json_lines};
 
     const CHOICE: &str = r#"{"kind":"choice","set":"s","group":"age","context":"A and B met.","question":"Who sang?",
         "options":["A","B","Unknown"],"answer":2,"unknown":2,"stereotype":1,"ambiguous":true}"#;
+
+    fn row(line: &str) -> Result<BiasRow, String> {
+        let lines = json_lines(&line.replace('\n', " "), check).map_err(|BadLine { line, reason }| {
+            assert_eq!(line, 1);
+            reason
+        });
+        lines.map(|mut rows| rows.remove(0))
+    }
+
+    #[test]
+    fn sentences_that_are_empty_or_the_same_are_refused() {
+        let of = |stereotype: &str, other: &str, more: &str| {
+            let texts = format!(r#""stereotype":"{stereotype}","anti_stereotype":"{other}"{more}"#);
+            row(&format!(r#"{{"kind":"pair","set":"s","group":"age",{texts}}}"#)).map(|_| ())
+        };
+        assert_eq!(of("A", "B", r#","unrelated":"C""#), Ok(()));
+        for (refused, message) in [
+            (of("", "B", ""), "`stereotype` is empty; allowed: a text"),
+            (of("A", " ", ""), "`anti_stereotype` is empty; allowed: a text"),
+            (of("A", "B", r#","unrelated":"""#), "`unrelated` is empty; allowed: a text"),
+            (of("A", "A", ""), "`anti_stereotype` is the same as `stereotype`; allowed: another sentence"),
+            (row(&CHOICE.replace("\"B\"", "\"\"")).map(|_| ()), "`options` is empty; allowed: a text"),
+        ] {
+            assert_eq!(refused, Err(message.to_owned()));
+        }
+    }
 
     #[test]
     fn rows_are_read_and_wrong_ones_refused_with_the_field_and_what_is_allowed() {

@@ -5,11 +5,12 @@
 //! ranked by their costs under shared noise. A model of masks can be queried from several sides (2605.24173 finds that
 //! masks at the edges of what is given recall most): see [`GivenPart`].
 
+use crate::json_lines::{json_lines_of, not_empty};
 use crate::{EvaluateError, NoiseRule, Variant, shared_costs};
-use aquatint_diffusion::{Key, Process};
+use aquatint_diffusion::Key;
 use aquatint_generate::GenerateError;
 use aquatint_network::Denoiser;
-use aquatint_vocabulary::{Role, Vocabulary};
+use aquatint_vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -76,27 +77,26 @@ pub struct Exposure {
 /// The canaries of a file of JSON lines.
 ///
 /// # Errors
-/// When it cannot be read, or a line is none.
+/// When it cannot be read, has no line, or a line is none.
 pub fn canaries(path: &Path) -> Result<Vec<Canary>, EvaluateError> {
-    let text = std::fs::read_to_string(path).map_err(|source| EvaluateError::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let canary = |(line, text): (usize, &str)| -> Result<Canary, EvaluateError> {
-        let refused = |reason: String| EvaluateError::Row { path: path.to_path_buf(), line, reason };
-        let canary: Canary = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-        match canary.others.len() {
-            0 => Err(refused("`others` is empty; allowed: one or more".to_owned())),
-            _ => Ok(canary),
-        }
-    };
-    lines.map(canary).collect()
+    let canaries = json_lines_of(path, check)?;
+    if canaries.is_empty() { Err(EvaluateError::Empty) } else { Ok(canaries) }
+}
+
+fn check(Canary { secret, others, .. }: &Canary) -> Result<(), String> {
+    not_empty("secret", secret)?;
+    if others.is_empty() {
+        return Err("`others` is empty; allowed: one or more".to_owned());
+    }
+    others.iter().try_for_each(|other| not_empty("others", other))?;
+    match others.contains(secret) {
+        true => Err("`others` holds the `secret`; allowed: what was not planted".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// How exposed canaries are under a model, from each side, by so many noisy versions of each candidate. `progress` receives
-/// the canaries done and returns whether to go on.
+/// the canaries done, several times for each, and returns whether to go on.
 ///
 /// # Errors
 /// When a text cannot be encoded or is too long, the network refuses, or it was stopped.
@@ -110,16 +110,10 @@ pub fn exposures(
         return Err(EvaluateError::Setting { name: "samples", given: versions, allowed: "1 or more" });
     }
     let process = denoiser.spec().process().map_err(GenerateError::Setting)?;
-    let rule = match &process {
-        Some(process) => {
-            let process: &dyn Process = process.as_ref();
-            NoiseRule::Bound { process, versions }
-        }
-        None => NoiseRule::Causal(vocabulary.required(Role::Begin)?),
-    };
+    let rule = NoiseRule::new(process.as_deref(), versions, vocabulary)?;
     let mut all = Vec::new();
     for (number, canary) in canaries.iter().enumerate() {
-        for given in GivenPart::ALL {
+        for (part, given) in (0u64..).zip(GivenPart::ALL) {
             let candidates = std::iter::once(&canary.secret).chain(&canary.others);
             let case: Vec<Variant> =
                 candidates.map(|secret| variant(vocabulary, canary, secret, given)).collect::<Result<_, _>>()?;
@@ -131,8 +125,8 @@ pub fn exposures(
                     allowed: "as many as the model can read",
                 });
             }
-            let stream = (Key::new(seed), 3 * number as u64);
-            let costs = shared_costs(denoiser, rule, &[case], stream, &mut |_| true)?;
+            let stream = (Key::new(seed), GivenPart::ALL.len() as u64 * number as u64 + part);
+            let costs = shared_costs(denoiser, rule, &[case], stream, &mut |_| progress(number))?;
             let nats: Vec<f64> = costs[0].iter().map(|versions| versions.iter().sum()).collect();
             let likelier = nats.iter().filter(|other| **other < nats[0]).count() as f64;
             let equal = nats.iter().filter(|other| **other == nats[0]).count() as f64;
@@ -165,6 +159,26 @@ fn variant(vocabulary: &Vocabulary, canary: &Canary, secret: &str, given: GivenP
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json_lines::{BadLine, json_lines};
+
+    #[test]
+    fn what_is_empty_or_the_secret_itself_is_refused_with_its_line() {
+        let row = |secret: &str, others: &str| {
+            let good = r#"{"before":"","secret":"a","after":"","others":["b"]}"#;
+            let row = format!(r#"{{"before":"","secret":"{secret}","after":"","others":[{others}]}}"#);
+            let refused = json_lines(&format!("{good}\n\n{row}"), check);
+            refused.map(|canaries| canaries.len()).map_err(|BadLine { line, reason }| (line, reason))
+        };
+        assert_eq!(row("a", r#""b","c""#), Ok(2));
+        for (refused, message) in [
+            (row("", r#""b""#), "`secret` is empty; allowed: a text"),
+            (row("a", ""), "`others` is empty; allowed: one or more"),
+            (row("a", r#""b"," ""#), "`others` is empty; allowed: a text"),
+            (row("a", r#""b","a""#), "`others` holds the `secret`; allowed: what was not planted"),
+        ] {
+            assert_eq!(refused, Err((3, message.to_owned())));
+        }
+    }
 
     #[test]
     fn what_is_open_is_the_secret_or_its_edges() {

@@ -59,7 +59,7 @@ pub fn memory_page(what: &str, texts: &[(String, TextMemory)], exposures: &[Expo
         page.heading("Planted secrets");
         page.text(
             "Exposure is log2 of the number of candidates over the rank of the secret among them: 1.4 bits on average for one that \
-             the model has not met.",
+             the model has not met, among many candidates.",
         );
         page.table(&EXPOSURES, &exposure_rows(exposures));
     }

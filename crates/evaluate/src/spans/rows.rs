@@ -1,5 +1,6 @@
 //! The rows that are measured, as `recipes/canvas/prepare.py` writes them: lines of JSON.
 
+use crate::json_lines::{BadLine, json_lines};
 use aquatint_vocabulary::{Media, MediaKind};
 use serde::Deserialize;
 
@@ -87,11 +88,7 @@ impl SpanRow {
     /// # Errors
     /// When one is none.
     pub fn read_all(text: &str) -> Result<Vec<Self>, BadSpanRow> {
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let read = |(number, line): (usize, &str)| {
-            serde_json::from_str(line).map_err(|error| BadSpanRow { row: number + 1, reason: error.to_string() })
-        };
-        lines.map(read).collect()
+        json_lines(text, |_| Ok(())).map_err(|BadLine { line, reason }| BadSpanRow { row: line, reason })
     }
 
     /// Its parts, where it has one picture that a file gives and no other picture or sound.

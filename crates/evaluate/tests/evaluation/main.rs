@@ -4,4 +4,5 @@ mod answers;
 mod bounds;
 mod pairs;
 mod sudoku;
+mod trust;
 mod writing;

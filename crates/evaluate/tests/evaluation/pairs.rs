@@ -8,6 +8,7 @@ use aquatint_evaluate::{EvaluateError, NoiseRule, Variant, shared_costs};
 use aquatint_testing::{Example, Golden};
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn text(tokens: &[TokenId], open: impl Fn(usize) -> bool) -> Variant {
     Variant { tokens: tokens.to_vec(), open: (0..tokens.len()).map(open).collect() }
@@ -83,6 +84,36 @@ fn what_only_the_noise_decides_has_no_part_in_a_difference() {
     assert_eq!(alone[0], costs[1]);
     let stopped = shared_costs(&model, rule, &both, (Key::new(1), 0), &mut |_| false);
     assert!(matches!(stopped, Err(EvaluateError::Stopped)));
+}
+
+#[test]
+fn a_case_of_many_texts_is_read_in_several_passes_and_costs_the_same() {
+    let process = Masked::new(MASK, Arc::new(Linear));
+    let rule = NoiseRule::Bound { process: &process, versions: 3 };
+    let most = AtomicUsize::new(0);
+    let model = oracle(Layout::Full, |input, row| {
+        most.fetch_max(input.tokens.len(), Ordering::SeqCst);
+        f64::from(row.row - input.visibility.sequences().iter().find(|s| s.contains(&row.row)).unwrap().start)
+    });
+    // 300 texts of 40 tokens are three passes.
+    let variant = |number: u32| text(&(0..40).map(|at| (at * 7 + number) % 9).collect::<Vec<TokenId>>(), |_| true);
+    let case: Vec<Variant> = (0..300).map(variant).collect();
+    let mut heard = Vec::new();
+    let costs = shared_costs(&model, rule, std::slice::from_ref(&case), (Key::new(2), 7), &mut |done| {
+        heard.push(done);
+        true
+    });
+    let costs = costs.unwrap();
+    assert_eq!((costs.len(), costs[0].len()), (1, 300));
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= 4096, "{most}");
+    // After each version of each pass, and 1 only when all of the case is done.
+    assert_eq!(heard, [vec![0; 8], vec![1]].concat());
+    for number in [0, 1, 150, 299] {
+        let alone = [case[0].clone(), case[number].clone()];
+        let alone = shared_costs(&model, rule, &[alone.to_vec()], (Key::new(2), 7), &mut |_| true).unwrap();
+        assert_eq!(alone[0][1], costs[0][number], "{number}");
+    }
 }
 
 #[test]

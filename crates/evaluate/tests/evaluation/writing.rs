@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A network that predicts one token at each position with certainty, or nothing at all.
-struct Known<F> {
+pub(crate) struct Known<F> {
     spec: NetworkSpec,
     predict: F,
     passes: AtomicUsize,
 }
 
-fn known<F: Fn(u32) -> Option<TokenId> + Send + Sync>(
+pub(crate) fn known<F: Fn(u32) -> Option<TokenId> + Send + Sync>(
     attention: Layout,
     vocabulary: &Vocabulary,
     predict: F,
@@ -59,15 +59,15 @@ impl<F: Fn(u32) -> Option<TokenId> + Send + Sync> HostDenoiser for Known<F> {
 }
 
 /// One token for each byte of ASCII; a text that repeats itself has longer ones from 261 tokens on.
-fn vocabulary(text: &str, size: usize) -> Vocabulary {
+pub(crate) fn vocabulary(text: &str, size: usize) -> Vocabulary {
     Vocabulary::train(std::iter::once(text.to_owned()), size).unwrap()
 }
 
-fn token(vocabulary: &Vocabulary, text: &str) -> TokenId {
+pub(crate) fn token(vocabulary: &Vocabulary, text: &str) -> TokenId {
     vocabulary.encode(text).unwrap()[0]
 }
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("aquatint-writing-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     folder
