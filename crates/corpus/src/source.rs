@@ -148,6 +148,11 @@ impl<'source> Passages<'source> {
         &self.counts
     }
 
+    /// The file of the passage that was read last.
+    pub fn file(&self) -> Option<&Path> {
+        self.current.as_ref().map(|reading| reading.path.as_path())
+    }
+
     /// Counts the row that was read last as bad, for a reason that shows only when it becomes tokens.
     ///
     /// # Errors

@@ -13,10 +13,11 @@ pub use exposure::{Canary, Exposure, GivenPart, canaries, exposures};
 pub use report::{memory_page, memory_tables};
 
 use crate::EvaluateError;
-use aquatint_corpus::Source;
+use aquatint_corpus::{Source, SourceReport};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// Words by which places are ordered.
 const ORDERED: usize = 256;
@@ -63,25 +64,37 @@ pub struct TextMemory {
 }
 
 impl CorpusIndex {
-    /// Reads a source; `name` of its documents is the file with the number of the row, or of the document in it.
+    /// Reads a source, with what was passed over of it. Its documents are named by their file and by the row that they are,
+    /// or by their number in the file.
     ///
     /// # Errors
     /// When it cannot be read, or has no word or too many (2³²).
-    pub fn open(source: &Source) -> Result<Self, EvaluateError> {
+    pub fn open(source: &Source) -> Result<(Self, SourceReport), EvaluateError> {
         let mut index = Self::default();
         let mut passages = source.passages()?;
-        let (mut number, mut begun) = (0u64, false);
+        let (mut file, mut number, mut begun) = (PathBuf::new(), 0u64, false);
         while let Some(passage) = passages.next().transpose()? {
             if !std::mem::replace(&mut begun, !passage.ends_document) {
+                let of_passage = passages.file().unwrap_or(&source.path);
+                if of_passage != file {
+                    (file, number) = (of_passage.to_path_buf(), 0);
+                }
                 number += 1;
-                index.begin(format!("{}, document {number}", source.path.display()));
+                let place = passage.row.map_or_else(|| format!("document {number}"), |row| format!("row {row}"));
+                index.begin(format!("{}, {place}", file.display()));
             }
             index.push(&passage.text);
             if passage.ends_document {
                 index.words.push(END);
             }
         }
-        index.finish()
+        let report = SourceReport {
+            path: source.path.clone(),
+            documents: index.documents.len() as u64,
+            counts: passages.counts().clone(),
+            unread: source.files()?.unread,
+        };
+        Ok((index.finish()?, report))
     }
 
     fn begin(&mut self, name: String) {
@@ -116,11 +129,6 @@ impl CorpusIndex {
     /// Words of the corpus.
     pub fn words(&self) -> usize {
         self.order.len()
-    }
-
-    /// Documents of the corpus.
-    pub fn documents(&self) -> usize {
-        self.documents.len()
     }
 
     /// What a text has in common with the corpus; runs are listed from `least` words on.

@@ -425,23 +425,23 @@ pub(crate) struct MemoryArguments {
     pub(crate) canaries: Option<PathBuf>,
 
     /// Texts that the model writes
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", requires = "corpus", default_value_t = 64)]
     pub(crate) count: usize,
 
     /// Tokens per text [default: the model's context length]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "corpus")]
     pub(crate) length: Option<usize>,
 
     /// Denoising steps, as in `generate`
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "corpus")]
     pub(crate) steps: Option<usize>,
 
     /// Sampling temperature [default: as the model's makers advise]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", requires = "corpus")]
     pub(crate) temperature: Option<f64>,
 
     /// List runs of N words and more
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", requires = "corpus", default_value_t = 8)]
     pub(crate) run_length: usize,
 
     /// Noisy versions of each candidate of a canary
@@ -457,7 +457,7 @@ pub(crate) struct MemoryArguments {
     pub(crate) report: Option<PathBuf>,
 
     /// Write every text with its runs, as JSON lines
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "corpus")]
     pub(crate) out: Option<PathBuf>,
 
     /// Output format: tables or one JSON object

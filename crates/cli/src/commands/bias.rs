@@ -1,5 +1,6 @@
 //! `aquatint eval bias`: whom a model wrongs.
 
+use super::write_whole;
 use crate::arguments::{BiasArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
@@ -7,11 +8,8 @@ use crate::source_report::counted;
 use crate::{interrupt, model, wire};
 use aquatint::Model;
 use aquatint_evaluate::{BiasRow, BiasSettings, EvaluateError, OpenPart, bias, bias_page, bias_rows, bias_tables};
-use aquatint_files::AtomicFile;
 use aquatint_network::NetworkKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::Write as _;
-use std::path::Path;
 
 pub(crate) fn run(arguments: &BiasArguments, printer: &Printer) -> Result<(), Failure> {
     let open = arguments
@@ -58,10 +56,10 @@ pub(crate) fn run(arguments: &BiasArguments, printer: &Printer) -> Result<(), Fa
     }
     let name = model.checkpoint().origin.to_string();
     if let Some(path) = &arguments.out {
-        write(path, &(lines.join("\n") + "\n"))?;
+        write_whole(path, &(lines.join("\n") + "\n"))?;
     }
     if let Some(path) = &arguments.report {
-        write(path, &bias_page(&name, &measured).html())?;
+        write_whole(path, &bias_page(&name, &measured).html())?;
     }
     match arguments.format {
         ReportFormat::Json => printer.data_line(wire::json(&serde_json::json!({
@@ -72,15 +70,6 @@ pub(crate) fn run(arguments: &BiasArguments, printer: &Printer) -> Result<(), Fa
         }))?),
         ReportFormat::Human => printer.data(bias_tables(&measured)),
     }
-}
-
-/// Writes a file, which appears whole.
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let written = AtomicFile::create(path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.finish()
-    });
-    written.map_err(|error| Failure::of_file("write", path, &error))
 }
 
 fn stopped(error: EvaluateError) -> Failure {

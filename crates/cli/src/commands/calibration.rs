@@ -1,7 +1,7 @@
 //! `aquatint eval calibration`: how sure a model is, and whether it is right as often.
 
+use super::write_whole;
 use crate::arguments::{CalibrationArguments, ReportFormat};
-use crate::commands::bias::write;
 use crate::commands::likelihood::prepare;
 use crate::environment::TokenCache;
 use crate::failure::Failure;
@@ -78,10 +78,10 @@ pub(crate) fn run(arguments: &CalibrationArguments, printer: &Printer) -> Result
     })?;
     let name = model.checkpoint().origin.to_string();
     if let Some(path) = &arguments.out {
-        write(path, &(lines.join("\n") + "\n"))?;
+        write_whole(path, &(lines.join("\n") + "\n"))?;
     }
     if let Some(path) = &arguments.report {
-        write(path, &calibration_page(&name, &measured).html())?;
+        write_whole(path, &calibration_page(&name, &measured).html())?;
     }
     match arguments.format {
         ReportFormat::Json => printer.data_line(wire::json(&serde_json::json!({

@@ -1,15 +1,18 @@
 //! `aquatint eval memory`: what a model repeats of its training text.
 
+use super::write_whole;
 use crate::arguments::{MemoryArguments, ReportFormat};
-use crate::commands::bias::write;
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::source_report::counted;
+use crate::source_report::{self, counted};
 use crate::{interrupt, model, wire};
 use aquatint::{Model, SamplingOptions};
-use aquatint_corpus::Source;
+use aquatint_corpus::{Source, SourceReport};
 use aquatint_diffusion::Canvas;
-use aquatint_evaluate::{CorpusIndex, EvaluateError, TextMemory, canaries, exposures, memory_page, memory_tables};
+use aquatint_evaluate::{
+    Canary, CorpusIndex, EvaluateError, TextMemory, canaries, exposures, memory_page, memory_tables,
+};
+use std::path::Path;
 
 /// Texts that are written together.
 const BATCH: usize = 16;
@@ -18,19 +21,15 @@ pub(crate) fn run(arguments: &MemoryArguments, printer: &Printer) -> Result<(), 
     if arguments.corpus.is_none() && arguments.canaries.is_none() {
         return Err(Failure::new("there is nothing to compare with").hint("name --corpus, or --canaries"));
     }
-    let secrets = arguments.canaries.as_deref().map(canaries).transpose()?.unwrap_or_default();
-    let index = match &arguments.corpus {
-        Some(path) => {
-            let index = CorpusIndex::open(&Source::new(path))?;
-            let (words, documents) = (counted(index.words() as u64, "word"), index.documents() as u64);
-            printer.note(format_args!("a corpus of {words}, {}", counted(documents, "document")));
-            Some(index)
-        }
-        None => None,
-    };
+    let numbers = [("count", arguments.count), ("run-length", arguments.run_length), ("samples", arguments.samples)];
+    if let Some((flag, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
+        return Err(Failure::new(format!("`--{flag}` is 0; allowed: 1 or more")));
+    }
+    let secrets = arguments.canaries.as_deref().map(secrets).transpose()?.unwrap_or_default();
+    let index = arguments.corpus.as_deref().map(|path| indexed(path, printer)).transpose()?;
     let (mut what, mut texts, mut measured) = (String::new(), Vec::new(), Vec::new());
     if let Some(path) = &arguments.texts {
-        texts = read(path)?;
+        texts = read(path, printer)?;
         what = path.display().to_string();
     }
     if arguments.texts.is_none() || !secrets.is_empty() {
@@ -39,15 +38,16 @@ pub(crate) fn run(arguments: &MemoryArguments, printer: &Printer) -> Result<(), 
         arguments.device.warn_of_experts(&checkpoint, printer);
         let network = runtime.network(&checkpoint)?;
         let model = Model::new(checkpoint, network)?;
+        // What can be refused comes before what takes long.
+        let of = (model.denoiser(), &model.checkpoint().vocabulary);
+        measured = exposures(of, &secrets, (arguments.samples, arguments.seed), &mut |_| !interrupt::pressed())
+            .map_err(stopped)?;
         if arguments.texts.is_none() {
             what = model.checkpoint().origin.to_string();
             if index.is_some() {
                 texts = written(&model, arguments)?;
             }
         }
-        let of = (model.denoiser(), &model.checkpoint().vocabulary);
-        measured = exposures(of, &secrets, (arguments.samples, arguments.seed), &mut |_| !interrupt::pressed())
-            .map_err(stopped)?;
     }
     let compared = |text: String| {
         let memory = index.as_ref().map(|index| index.compare(&text, arguments.run_length))?;
@@ -58,10 +58,10 @@ pub(crate) fn run(arguments: &MemoryArguments, printer: &Printer) -> Result<(), 
         let line =
             |(text, memory): &(String, TextMemory)| wire::json(&serde_json::json!({ "text": text, "memory": memory }));
         let lines: Vec<String> = texts.iter().map(line).collect::<Result<_, _>>()?;
-        write(path, &lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+        write_whole(path, &lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     }
     if let Some(path) = &arguments.report {
-        write(path, &memory_page(&what, &texts, &measured).html())?;
+        write_whole(path, &memory_page(&what, &texts, &measured).html())?;
     }
     match arguments.format {
         ReportFormat::Json => {
@@ -78,8 +78,30 @@ pub(crate) fn run(arguments: &MemoryArguments, printer: &Printer) -> Result<(), 
     }
 }
 
+/// The canaries of a file.
+fn secrets(path: &Path) -> Result<Vec<Canary>, Failure> {
+    canaries(path).map_err(|error| match error {
+        EvaluateError::Empty => Failure::new(format!("`{}` has no canary; allowed: one or more", path.display())),
+        error => error.into(),
+    })
+}
+
+/// A corpus that texts are compared with.
+fn indexed(path: &Path, printer: &Printer) -> Result<CorpusIndex, Failure> {
+    let (index, report) = CorpusIndex::open(&Source::new(path))?;
+    tell("corpus", &report, printer);
+    printer.note(format_args!("corpus: {}", counted(index.words() as u64, "word")));
+    Ok(index)
+}
+
+/// Reports what a source gave and what it did not.
+fn tell(what: &str, report: &SourceReport, printer: &Printer) {
+    source_report::tell_unread(&report.path, &report.unread, printer);
+    source_report::tell(what, report, printer);
+}
+
 /// The documents of a file.
-fn read(path: &std::path::Path) -> Result<Vec<String>, Failure> {
+fn read(path: &Path, printer: &Printer) -> Result<Vec<String>, Failure> {
     let source = Source::new(path);
     let mut texts = vec![String::new()];
     let mut passages = source.passages().map_err(EvaluateError::from)?;
@@ -92,6 +114,9 @@ fn read(path: &std::path::Path) -> Result<Vec<String>, Failure> {
         }
     }
     texts.retain(|text| !text.trim().is_empty());
+    let (documents, counts) = (texts.len() as u64, passages.counts().clone());
+    let unread = source.files().map_err(EvaluateError::from)?.unread;
+    tell("texts", &SourceReport { path: path.to_path_buf(), documents, counts, unread }, printer);
     if texts.is_empty() { Err(EvaluateError::Empty.into()) } else { Ok(texts) }
 }
 

@@ -136,7 +136,7 @@ fn what_is_repeated_of_a_corpus_is_found_with_its_source_and_canaries_have_an_ex
     let found = report(&["--texts", text(&texts), "--report", text(&page)]);
     let memory = &found["texts"][0];
     assert_eq!((&memory["longest"], &memory["common_grams"], &memory["words"]), (&9.into(), &2.into(), &15.into()));
-    assert!(memory["runs"][0]["source"].as_str().unwrap().ends_with("document 2"), "{found}");
+    assert!(memory["runs"][0]["source"].as_str().unwrap().ends_with("b.txt, document 1"), "{found}");
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("<mark>there was a fox, who sang by the river</mark>"), "{html}");
     let canaries = folder.join("canaries.jsonl");
@@ -151,6 +151,32 @@ fn what_is_repeated_of_a_corpus_is_found_with_its_source_and_canaries_have_an_ex
         let (rank, exposure) = (one["rank"].as_f64().unwrap(), one["exposure"].as_f64().unwrap());
         assert!(one["candidates"] == 4 && (exposure - (4.0 / rank).log2()).abs() < 1e-12, "{one}");
     }
+    // Rows are named, and what is passed over is reported.
+    let rows =
+        "{\"text\": \"Nothing of it.\"}\n{\"words\": 1}\n{\"text\": \"there was a fox, who sang by the river\"}\n";
+    fs::write(corpus.join("b.txt"), "Nothing of it, either.").unwrap();
+    fs::write(corpus.join("c.jsonl"), rows).unwrap();
+    fs::write(corpus.join("d.doc"), "Nothing that is read.").unwrap();
+    let output = aquatint(&[&fixed[..], &["--texts", text(&texts)]].concat()).expect(0);
+    let source = parsed(&output.out)["texts"][0]["runs"][0]["source"].clone();
+    assert!(source.as_str().unwrap().ends_with("c.jsonl, row 3"), "{source}");
+    for said in ["1 bad row of 3 in", "1 file in", "d.doc`: its name does not say how to read it", "texts: 1 document"]
+    {
+        assert!(output.err.contains(said), "{said}: {}", output.err);
+    }
+    for flag in ["--samples", "--run-length", "--count"] {
+        let error = aquatint(&[&fixed[..], &["-m", model(), flag, "0"]].concat()).expect(2).err;
+        assert!(error.contains(&format!("`{flag}` is 0; allowed: 1 or more")), "{error}");
+    }
+    for flag in ["--count", "--length", "--steps", "--temperature", "--run-length", "--out"] {
+        let with = ["eval", "memory", "-m", model(), "--canaries", text(&canaries), flag, "2"];
+        let error = aquatint(&with).expect(2).err;
+        assert!(error.contains("--corpus <FILE>"), "{flag}: {error}");
+    }
+    let none = folder.join("none.jsonl");
+    fs::write(&none, "\n").unwrap();
+    let error = aquatint(&["eval", "memory", "-m", model(), "--canaries", text(&none)]).expect(2).err;
+    assert!(error.contains("has no canary; allowed: one or more"), "{error}");
     let error = aquatint(&["eval", "memory", "-m", model()]).expect(2).err;
     assert!(error.contains("there is nothing to compare with"), "{error}");
     fs::write(&canaries, format!("{canary}]}}\n")).unwrap();
