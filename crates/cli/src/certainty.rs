@@ -33,10 +33,15 @@ pub(crate) fn spans(
 pub(crate) fn abstain(spans: &mut [wire::Span], below: f64) -> Vec<String> {
     let mut lines = Vec::new();
     for (number, span) in (1..).zip(spans) {
-        let probability = span.probability.unwrap_or(0.0);
-        span.abstained = Some(probability < below);
-        if probability < below {
-            lines.push(format!("abstained from hole {number}: its probability {probability:.3} is below {below}"));
+        // What is empty has no probability, and is as unsure as can be.
+        span.abstained = Some(span.probability.unwrap_or(0.0) < below);
+        if span.abstained == Some(true) {
+            lines.push(match span.probability {
+                Some(probability) => {
+                    format!("abstained from hole {number}: its probability {probability:.3} is below {below}")
+                }
+                None => format!("abstained from hole {number}: nothing was written"),
+            });
         }
     }
     lines
@@ -65,10 +70,7 @@ mod tests {
         assert_eq!((spans[0].entropy, spans[2].probability, spans[2].entropy), (Some(0.25), None, None));
         assert_eq!(
             abstain(&mut spans, 0.3),
-            [
-                "abstained from hole 1: its probability 0.250 is below 0.3",
-                "abstained from hole 3: its probability 0.000 is below 0.3"
-            ]
+            ["abstained from hole 1: its probability 0.250 is below 0.3", "abstained from hole 3: nothing was written"]
         );
         assert_eq!(spans.map(|span| span.abstained), [Some(true), Some(false), Some(true)]);
     }

@@ -62,8 +62,11 @@ impl MediaOut {
             if count == 0 {
                 return Err(refuse(format!("with a {kind} that is to be made, as [[{kind}]] is")));
             }
+            let Some(files) = canvases.checked_mul(count) else {
+                return Err(refuse(format!("fewer than 2^64 files, not {count} for each of {canvases} canvases")));
+            };
             for number in 1..=count {
-                let path = numbered(path, canvas * count + number, canvases * count);
+                let path = numbered(path, canvas * count + number, files);
                 let file = AtomicFile::create(&path).map_err(|error| Failure::of_file("write", &path, &error))?;
                 out.files.push((kind, path, file));
             }
