@@ -9,6 +9,7 @@ use aquatint_diffusion::{OrderFeatures, OrderNetwork};
 use aquatint_files::write_atomically;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +64,11 @@ pub(crate) fn open(folder: &Path) -> Result<Option<Arc<OrderNetwork>>, Checkpoin
     let mut failure = None;
     let network = OrderNetwork::new(width, &mut |_| match values.next()? {
         Ok(values) => Some(values),
+        Err(CheckpointError::WrongShape { name, file, found, expected }) => {
+            let reason = format!("`{name}` has shape {found:?}; allowed: {expected:?}");
+            failure.get_or_insert(CheckpointError::Order { file, reason });
+            None
+        }
         Err(error) => {
             failure.get_or_insert(error);
             None
@@ -101,6 +107,32 @@ pub fn save_order(folder: &Path, network: &OrderNetwork) -> Result<(), Checkpoin
     write_weights(&folder.join(FOLDER).join(WEIGHTS), &tensors, Storage::F32)?;
     // The description comes last, as in a model's folder.
     write_atomically(&path, |out| out.write_all(&text)).map_err(|error| CheckpointError::io("write", &path, error))
+}
+
+/// Removes a learnt order from the folder of a model that has none.
+pub(crate) fn remove_order(folder: &Path) -> Result<(), CheckpointError> {
+    // The description goes first: without it there is no order.
+    for path in [config(folder), folder.join(FOLDER).join(WEIGHTS)] {
+        match std::fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(CheckpointError::io("remove", &path, error)),
+        }
+    }
+    let own = folder.join(FOLDER);
+    match std::fs::remove_dir(&own) {
+        Ok(()) => Ok(()),
+        // Other files are not of an order, and stay.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(CheckpointError::io("remove", &own, error)),
+    }
 }
 
 impl Checkpoint {

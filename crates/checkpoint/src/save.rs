@@ -4,7 +4,7 @@
 //! weights are the only file that changes when a model is saved again, and a kill at any moment leaves a folder that
 //! can be loaded.
 
-use crate::order::save_order;
+use crate::order::{remove_order, save_order};
 use crate::quantised_writer::{PlannedTensor, write_data, write_planned};
 use crate::safetensors_writer::write_weights;
 use crate::{CheckpointError, GenerationDefaults, ModelCodec, Quantisation, Storage, Tensor, codecs};
@@ -189,8 +189,10 @@ fn write_folder(
     description.codecs.iter().try_for_each(|codec| codec.write_folder(folder))?;
     write_weights(&folder.join("model.safetensors"))?;
     put(&folder.join("generation_config.json"), &generation)?;
-    if let Some(order) = &description.generation.order {
-        save_order(folder, order)?;
+    match &description.generation.order {
+        Some(order) => save_order(folder, order)?,
+        // One that an earlier model had would be opened with this one.
+        None => remove_order(folder)?,
     }
     // The description comes last: a folder has one only when everything that it describes is there.
     for (path, bytes) in absent {

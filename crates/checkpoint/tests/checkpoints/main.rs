@@ -9,5 +9,6 @@ mod golden;
 mod hostile;
 mod llada;
 mod memory;
+mod orders;
 mod resaved;
 mod roles;
