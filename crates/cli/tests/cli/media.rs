@@ -134,6 +134,12 @@ fn several_pictures_are_numbered_and_settings_of_pictures_are_their_own() {
         assert!(output.err.contains(&format!("wrote {}\n", own.display())), "{}", output.err);
         assert_eq!(fs::read(own).unwrap(), fs::read(alone).unwrap(), "{number}");
     }
+    // Numbers of files that do not fit are refused.
+    let most = u64::MAX.to_string();
+    let two = ["[[picture]][[picture]]", "--seed", "0", "--count", &most, "--picture-out", text(&many)];
+    let arguments = [&["generate", "-m", joint()][..], &two].concat();
+    let refused = aquatint(&arguments).expect(2).err;
+    assert!(refused.contains(&format!("fewer than 2^64 files, not 2 for each of {most} canvases")), "{refused}");
     // The seed is that of the whole canvas.
     assert_eq!(json(&[template])["pieces"], json(&[template])["pieces"]);
 }

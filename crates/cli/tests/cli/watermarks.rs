@@ -70,12 +70,10 @@ fn a_file_is_examined_without_its_last_line_end_as_standard_input_is() {
 #[test]
 fn as_many_texts_as_the_period_differ_and_more_are_warned_of() {
     let room = room("watermarks-period");
-    let [gumbel, green] = ["gumbel", "green"].map(|scheme| {
-        let path = room.join(format!("{scheme}.json"));
-        let period: &[&str] = if scheme == "gumbel" { &["--period", "8"] } else { &[] };
-        aquatint(&[&["watermark-key", text(&path), "--scheme", scheme], period].concat()).expect(0);
-        path
-    });
+    let [gumbel, green] = ["gumbel", "green"].map(|scheme| fixed_key_of(&room, scheme, "5a"));
+    let key = fs::read_to_string(&gumbel).unwrap();
+    assert!(key.contains("\"period\":1024"), "{key}");
+    fs::write(&gumbel, key.replace("1024", "8")).unwrap();
     // What is drawn depends on nothing but the numbers of the key.
     let words = ["generate", "Once", "-n", "8", "--temperature", "1", "--top-p", "1", "--policy", "sequential"];
     let of = |key: &std::path::Path, count: &str| {
@@ -155,6 +153,20 @@ fn keys_are_secret_never_replaced_and_refused_where_damaged() {
     }
     let level = aquatint(&["detect", "-", "--key", text(&key), "--level", "2"]).expect(2).err;
     assert!(level.starts_with("error: `level` is 2; allowed: above 0 and below 1"), "{level}");
+}
+
+/// The shell limits the size of files to nothing, as a full disk would.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_key_that_could_not_be_written_leaves_no_file() {
+    let path = room("watermarks-full").join("key.json");
+    let mut command = std::process::Command::new("sh");
+    let line = "ulimit -f 0; exec \"$0\" \"$@\"";
+    command.args(["-c", line, env!("CARGO_BIN_EXE_aquatint"), "watermark-key", text(&path)]);
+    let output = ProgramOutput::from(command.output().unwrap()).expect(1);
+    assert!(output.err.contains("could not write `"), "{}", output.err);
+    assert!(!path.exists());
+    aquatint(&["watermark-key", text(&path)]).expect(0);
 }
 
 #[test]
