@@ -73,6 +73,8 @@ struct RewardObjective {
     rollout: Option<Rollout>,
     /// Rollouts in a row without a group whose rewards differ.
     flat: u64,
+    /// What entropy weighs beside the advantages while it is below its floor.
+    entropy_weight: f64,
     /// Figures since the last report.
     since: MeanFigures,
 }
@@ -83,7 +85,12 @@ struct RewardObjective {
 struct Counted {
     rollout: Option<Rollout>,
     flat: u64,
+    #[serde(default)]
+    entropy_weight: Option<Exact>,
 }
+
+/// What the weight of entropy changes by with each rollout.
+const ENTROPY_STEP: f64 = 0.01;
 
 /// The log-probabilities of a plan's terms, reading by reading.
 type LogProbabilities = Vec<Vec<f64>>;
@@ -98,7 +105,8 @@ impl RewardObjective {
         let prompts = Prompts::read(setting, reward.completion_length, needed)?;
         let saved = setting.saved::<Counted>()?;
         let reference = if reward.kl > 0.0 { Some(Reference::begin(setting)?) } else { None };
-        let (rollout, flat) = saved.map_or((None, 0), |saved| (saved.rollout, saved.flat));
+        let (rollout, flat, entropy_weight) =
+            saved.map_or((None, 0, None), |saved| (saved.rollout, saved.flat, saved.entropy_weight));
         Ok(Self {
             rewards: reward.rewards()?,
             policy: reward.policy(setting.initial)?,
@@ -115,6 +123,7 @@ impl RewardObjective {
             reference,
             rollout,
             flat,
+            entropy_weight: entropy_weight.map_or(0.0, |weight| weight.0),
             since: MeanFigures::default(),
             recipe: reward,
         })
@@ -134,7 +143,7 @@ impl RewardObjective {
     }
 
     /// Draws the completions of the updates that follow, each rank its share of the prompts.
-    fn draw(&self, step: Step<'_>, denoiser: &dyn Denoiser) -> Result<Rollout, TrainError> {
+    fn draw(&mut self, step: Step<'_>, denoiser: &dyn Denoiser) -> Result<Rollout, TrainError> {
         let count = self.recipe.prompts(step.canvases);
         let prompts = self.prompts.of_rollout(step.number / self.recipe.updates, count);
         let (rank, size) = (step.ranks.rank(), step.ranks.size());
@@ -153,7 +162,10 @@ impl RewardObjective {
                 .zip(advantages)
                 .for_each(|(completion, advantage)| completion.advantage = Exact(advantage));
         }
-        let mut rollout = Rollout { step: step.number, completions };
+        let mut rollout = Rollout { step: step.number, completions, entropy: None };
+        if self.recipe.entropy_floor > 0.0 {
+            self.regard_entropy(denoiser, &mut rollout)?;
+        }
         for update in 1..self.recipe.updates {
             let estimates = self.estimates(denoiser, &rollout, step.number + update)?;
             for (completion, estimates) in rollout.completions.iter_mut().zip(estimates) {
@@ -161,6 +173,29 @@ impl RewardObjective {
             }
         }
         Ok(rollout)
+    }
+
+    /// Adds to the advantages what raises the model's entropy, as long as that is below its floor. The weight grows by a
+    /// fixed amount with each rollout below the floor and falls with each above it (after Skywork-OR1, 2505.22312).
+    fn regard_entropy(&mut self, denoiser: &dyn Denoiser, rollout: &mut Rollout) -> Result<(), TrainError> {
+        let mean = |estimates: Vec<f64>| estimates.iter().sum::<f64>() / estimates.len().max(1) as f64;
+        let per_token: Vec<f64> = self.estimates(denoiser, rollout, rollout.step)?.into_iter().map(mean).collect();
+        let entropy = -per_token.iter().sum::<f64>() / per_token.len().max(1) as f64;
+        let is_below = entropy < self.recipe.entropy_floor;
+        let by = if is_below { ENTROPY_STEP } else { -ENTROPY_STEP };
+        self.entropy_weight = f64::max(0.0, self.entropy_weight + by);
+        rollout.entropy = Some(Exact(entropy));
+        if is_below {
+            let size = self.recipe.completions;
+            for (group, per_token) in rollout.completions.chunks_mut(size).zip(per_token.chunks(size)) {
+                let sums = group.iter().zip(per_token).map(|(one, mean)| mean * one.positions.len() as f64);
+                let bonuses = surrogate::entropy_bonuses(&sums.collect::<Vec<f64>>());
+                for (completion, bonus) in group.iter_mut().zip(bonuses) {
+                    completion.advantage.0 += self.entropy_weight * bonus;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The estimates of a model about all completions, by the readings of a step.
@@ -396,6 +431,7 @@ impl Objective for RewardObjective {
         figures.push(("flat_groups", self.flat_groups(rollout)));
         figures.push(("clipped", clipped / estimates));
         figures.extend(self.reference.is_some().then_some(("kl", kl / estimates)));
+        figures.extend(rollout.entropy.map(|entropy| ("entropy", entropy.0)));
         self.since.add(figures);
     }
 
@@ -433,6 +469,7 @@ impl Objective for RewardObjective {
     fn state(&self) -> Result<ObjectiveState, TrainError> {
         // The rollout of a single update is done with when that is.
         let rollout = self.rollout.clone().filter(|_| self.recipe.updates > 1);
-        ObjectiveState::new(&Counted { rollout, flat: self.flat })
+        let entropy_weight = Some(Exact(self.entropy_weight)).filter(|weight| weight.0 > 0.0);
+        ObjectiveState::new(&Counted { rollout, flat: self.flat, entropy_weight })
     }
 }

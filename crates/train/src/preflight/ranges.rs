@@ -51,7 +51,7 @@ const STEPS_OR_NONE: Range = from(0.0, 1e12, "0 or more, at most 1000000000000")
 /// Every number but those in arrays, which are checked with their tables: `data.*.repeat`, `data.*.max_bad_share`,
 /// `objective.time_range`, `optimiser.groups.rate`. The seed may be anything.
 #[rustfmt::skip]
-const NUMBERS: [Number<Resolved>; 43] = [
+const NUMBERS: [Number<Resolved>; 44] = [
     number("adapter.dropout", |r| r.adapter.as_ref().map(|a| a.dropout), DECAY),
     number("adapter.rank", |r| r.adapter.as_ref().and_then(|a| int(a.rank)), from(1.0, 131_072.0, "1 or more, at most 131072")),
     number("adapter.alpha", |r| r.adapter.as_ref().map(|a| a.alpha), above(0.0, 1e6, "above 0, at most 1000000")),
@@ -87,6 +87,7 @@ const NUMBERS: [Number<Resolved>; 43] = [
     number("reward.hidden_prompt", |r| r.reward.as_ref().map(|w| w.hidden_prompt), SHARE),
     number("reward.clip", |r| r.reward.as_ref().map(|w| w.clip), above(0.0, 1.0, "above 0, at most 1")),
     number("reward.kl", |r| r.reward.as_ref().map(|w| w.kl), from(0.0, 1e6, "0 or more, at most 1000000")),
+    number("reward.entropy_floor", |r| r.reward.as_ref().map(|w| w.entropy_floor), from(0.0, 1e6, "0 or more nats per token, at most 1000000")),
     number("reward.steps", |r| r.reward.as_ref().and_then(|w| int(w.steps)), from(1.0, 1_048_576.0, "1 or more, at most 1048576")),
     number("reward.block_length", |r| r.reward.as_ref().and_then(|w| w.block_length).and_then(int), from(1.0, 16_777_216.0, "1 or more; leave it out to fill all positions together")),
     number("reward.temperature", |r| r.reward.as_ref().map(|w| w.temperature), from(0.0, 100.0, "0 or more, at most 100")),

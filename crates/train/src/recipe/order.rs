@@ -77,6 +77,7 @@ pub(super) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
         ("reward.estimator", reward.estimator != usual.estimator),
         ("reward.readings", reward.readings != usual.readings),
         ("reward.hidden_prompt", reward.hidden_prompt != usual.hidden_prompt),
+        ("reward.entropy_floor", reward.entropy_floor != usual.entropy_floor),
         ("reward.surrogate", reward.surrogate != usual.surrogate),
         ("reward.clip", reward.clip != usual.clip),
         ("reward.kl", reward.kl != usual.kl),

@@ -49,6 +49,9 @@ pub struct RewardRecipe {
     /// How that divergence is estimated.
     #[serde(default)]
     pub kl_estimator: KlEstimator,
+    /// Nats per token below which the model's entropy is raised beside its reward; 0 for no floor, which saves a reading.
+    #[serde(default)]
+    pub entropy_floor: f64,
     /// Steps of denoising of each block of a completion.
     #[serde(default = "defaults::steps")]
     pub steps: usize,
@@ -147,6 +150,7 @@ impl RewardRecipe {
             clip: defaults::clip(),
             kl: 0.0,
             kl_estimator: KlEstimator::default(),
+            entropy_floor: 0.0,
             steps: defaults::steps(),
             block_length: None,
             policy: defaults::policy(),

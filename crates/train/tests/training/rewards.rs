@@ -76,10 +76,27 @@ fn completions_become_worth_more_under_every_estimator() {
 }
 
 #[test]
+fn entropy_that_falls_below_its_floor_is_raised() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let entropy = |name: &str, floor: &str| {
+        let floor = format!("reward.entropy_floor={floor}");
+        let set = ["reward.estimator=trace", "reward.readings=4", "run.steps=150", &floor];
+        let (_, figures) = run(&rewarded(&folder.path().join(name), &initial, &data, &set), false).unwrap();
+        rewards(&figures).iter().map(|step| step["entropy"]).collect::<Vec<_>>()
+    };
+    // A floor that nothing reaches only measures.
+    let (free, held) = (entropy("free", "1e-9"), entropy("held", "3"));
+    assert_eq!(free[0], held[0], "the first rollout is the same");
+    let end = |entropies: &[f64]| entropies[130..].iter().sum::<f64>() / 20.0;
+    assert!(end(&free) < 3.0 && end(&held) > end(&free) + 0.3, "{} {}", end(&free), end(&held));
+}
+
+#[test]
 fn a_run_that_is_stopped_between_two_updates_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let (initial, data) = (initial(folder.path()), prompts(folder.path()));
-    let set = ["reward.updates=3", "reward.kl=0.02", "run.steps=8"];
+    let set = ["reward.updates=3", "reward.kl=0.02", "reward.entropy_floor=100", "run.steps=8"];
     let straight = folder.path().join("straight");
     let (_, expected) = run(&rewarded(&straight, &initial, &data, &set), false).unwrap();
     let broken = folder.path().join("broken");

@@ -29,6 +29,9 @@ pub(super) struct Rollout {
     pub(super) step: u64,
     /// Group after group.
     pub(super) completions: Vec<Completion>,
+    /// The mean of −ln p of a token by the model that drew it, in nats, where it has a floor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) entropy: Option<Exact>,
 }
 
 /// A canvas that was filled.

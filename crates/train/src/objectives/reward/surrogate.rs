@@ -18,6 +18,13 @@ pub(crate) fn advantages(rewards: &[f64], scale: AdvantageScale) -> Vec<f64> {
     rewards.iter().map(|reward| (reward - mean) / unit).collect()
 }
 
+/// What is to be added to the advantages of a group so that the expected gradient is that of the entropy, from the
+/// log-probabilities of its completions: `∇H = −E[(ln p − b) ∇ln p]`, with the group's mean for `b`.
+pub(super) fn entropy_bonuses(log_probabilities: &[f64]) -> Vec<f64> {
+    let mean = log_probabilities.iter().sum::<f64>() / log_probabilities.len().max(1) as f64;
+    log_probabilities.iter().map(|ln_p| mean - ln_p).collect()
+}
+
 /// Whether the rewards of a group are alike, so that nothing follows from them.
 pub(crate) fn is_flat(rewards: &[f64]) -> bool {
     rewards.windows(2).all(|pair| pair[0] == pair[1])
@@ -141,6 +148,32 @@ mod tests {
                 let slope = (at(new + 1e-6).0 - at(new - 1e-6).0) / 2e-6;
                 assert!((slope - at(new).1).abs() < 1e-8 && at(new).0 >= 0.0);
             }
+        }
+    }
+
+    /// All groups of two draws of one token of three: the expected gradient is `(1 − 1/G)` times that of the entropy.
+    #[test]
+    fn bonuses_follow_the_gradient_of_the_entropy() {
+        let logits = [0.3f64, -0.4, 1.1];
+        let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+        let p = logits.map(|logit| logit.exp() / sum);
+        let entropy: f64 = -p.iter().map(|p| p * p.ln()).sum::<f64>();
+        let mut gradient = [0.0; 3];
+        for one in 0..3 {
+            for other in 0..3 {
+                let bonuses = entropy_bonuses(&[p[one].ln(), p[other].ln()]);
+                for (arm, bonus) in [one, other].into_iter().zip(bonuses) {
+                    for (logit, gradient) in gradient.iter_mut().enumerate() {
+                        let own = f64::from(u8::from(arm == logit)) - p[logit];
+                        *gradient += p[one] * p[other] / 2.0 * bonus * own;
+                    }
+                }
+            }
+        }
+        for logit in 0..3 {
+            // d H / d logit = −p (ln p + H)
+            let exact = -0.5 * p[logit] * (p[logit].ln() + entropy);
+            assert!((gradient[logit] - exact).abs() < 1e-12, "{gradient:?} {exact}");
         }
     }
 
