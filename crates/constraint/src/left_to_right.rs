@@ -36,7 +36,8 @@ pub(crate) trait Prefix: Clone + Send + 'static {
     /// Tokens that have to follow at least before the text may end.
     fn shortest(&self) -> usize;
 
-    /// The tokens that may come next and that a search for an end tries, the likeliest to lead to one first, of tokens that are allowed.
+    /// The tokens that a search for an end tries next, the likeliest to lead to one first, of tokens that are allowed. Those
+    /// that may not come are passed over.
     fn branches(&mut self, is_allowed: &dyn Fn(TokenId) -> bool) -> Vec<TokenId>;
 }
 
@@ -216,14 +217,15 @@ impl<P: Prefix> LeftToRightFiller<P> {
     /// the first choices of [`Prefix::branches`] least is tried first (limited discrepancy search, Harvey & Ginsberg 1995),
     /// and each text once.
     fn search(&self, from: &P, room: usize, place: usize) -> Option<Vec<TokenId>> {
-        let mut nodes = vec![(from.clone(), Vec::new())];
+        let mut nodes: Vec<Option<(P, Vec<TokenId>)>> = vec![Some((from.clone(), Vec::new()))];
         let mut open = BinaryHeap::from([Reverse((0, 0, 0))]);
         let mut texts: HashSet<Vec<u8>> = HashSet::new();
         while texts.len() < SEARCHED {
             let Reverse((cost, length, node)) = open.pop()?;
-            let (mut prefix, tokens): (P, Vec<TokenId>) = nodes[node].clone();
+            // Each node is opened once.
+            let (mut prefix, tokens) = nodes[node].take()?;
             // A text is looked at where it is cheapest, and not where it was found first.
-            if !texts.insert(tokens.iter().flat_map(|token| self.tokens.of(*token).to_vec()).collect()) {
+            if !texts.insert(tokens.iter().flat_map(|token| self.tokens.of(*token)).copied().collect()) {
                 continue;
             }
             if prefix.may_end() {
@@ -233,13 +235,17 @@ impl<P: Prefix> LeftToRightFiller<P> {
                 continue;
             }
             let branches = prefix.branches(&|token| self.is_allowed(token, place + length));
-            for (choice, token) in branches.into_iter().enumerate() {
-                let tokens: Vec<TokenId> = tokens.iter().copied().chain([token]).collect();
+            let mut choice = 0;
+            for token in branches {
                 let mut behind = prefix.clone();
-                if behind.read(token).is_ok() && length + 1 + behind.shortest() <= room {
-                    open.push(Reverse((cost + choice, length + 1, nodes.len())));
-                    nodes.push((behind, tokens));
+                if behind.read(token).is_err() {
+                    continue;
                 }
+                if length + 1 + behind.shortest() <= room {
+                    open.push(Reverse((cost + choice, length + 1, nodes.len())));
+                    nodes.push(Some((behind, tokens.iter().copied().chain([token]).collect())));
+                }
+                choice += 1;
             }
         }
         None

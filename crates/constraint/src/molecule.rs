@@ -1,5 +1,5 @@
 //! Molecules as SMILES, kept from left to right: every text that is written is one, together with what stands around its
-//! hole.
+//! hole. Tokens of properties may stand before the molecule.
 
 use crate::left_to_right::{LeftToRightFiller, Prefix, Tokens};
 use aquatint_diffusion::TokenId;
@@ -44,6 +44,16 @@ struct Begun {
     usable: Arc<Usable>,
 }
 
+/// Whether a token is a property of the molecule behind it: a name in capitals and a value, `[LOGP=-1]`. No atom is written
+/// so.
+fn is_property(token: &[u8]) -> bool {
+    let inner = token.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or_default();
+    let mut parts = inner.splitn(2, |byte| *byte == b'=');
+    let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return false };
+    let is_value = |byte: &u8| byte.is_ascii_alphanumeric() || b".+-".contains(byte);
+    !name.is_empty() && name.iter().all(u8::is_ascii_uppercase) && !value.is_empty() && value.iter().all(is_value)
+}
+
 /// The constraint for the tokens of a vocabulary.
 pub(crate) fn constraint(tokens: &Arc<Tokens>) -> TextConstraint {
     let is_usable = |bytes: &[u8]| {
@@ -72,7 +82,8 @@ impl Constraint for Molecules {
     }
 
     fn begin(&self, span: &SpanStart<'_>) -> Result<Box<dyn SpanFiller>, ConstraintError> {
-        let (before, after) = (self.around(span.before)?, self.around(span.after)?);
+        let (before, after) =
+            (self.around(span.before.map(|before| self.behind_properties(before)))?, self.around(span.after)?);
         // A molecule has no blanks, so it ends where there is one.
         let before = if self.is_behind_blank {
             // The blank is not on the canvas: the span's first token owes it.
@@ -103,6 +114,13 @@ impl Constraint for Molecules {
 }
 
 impl Molecules {
+    /// What stands behind the tokens of properties with which a text begins, such as `[QED=8]`. A text of that form that is
+    /// more than one token is none of them: the model was taught nothing of it.
+    fn behind_properties<'t>(&self, before: &'t [TokenId]) -> &'t [TokenId] {
+        let properties = before.iter().take_while(|token| is_property(self.tokens.of(**token))).count();
+        &before[properties..]
+    }
+
     /// The text of tokens that stand before or behind a hole. Special tokens are no part of a molecule and end it.
     fn around(&self, tokens: Option<&[TokenId]>) -> Result<Vec<u8>, ConstraintError> {
         let Some(tokens) = tokens else {
@@ -130,7 +148,11 @@ impl Begun {
 
 impl Prefix for Begun {
     fn next(&mut self) -> Vec<TokenId> {
-        let may_come = |token: &TokenId| Self::push(&mut self.reader.clone(), self.tokens.of(*token)).is_ok();
+        let may_come = |token: &TokenId| {
+            let bytes = self.tokens.of(*token);
+            bytes.first().is_some_and(|byte| self.reader.may_follow(*byte))
+                && Self::push(&mut self.reader.clone(), bytes).is_ok()
+        };
         self.usable.tokens.iter().copied().filter(may_come).collect()
     }
 
@@ -139,6 +161,9 @@ impl Prefix for Begun {
     }
 
     fn may_end(&mut self) -> bool {
+        if self.after.is_empty() {
+            return self.reader.is_closed() && self.reader.molecule().is_ok();
+        }
         let mut whole = self.reader.clone();
         Self::push(&mut whole, &self.after).is_ok() && whole.molecule().is_ok()
     }
@@ -156,11 +181,7 @@ impl Prefix for Begun {
             let number = ending.parse::<u8>();
             number.is_ok_and(|number| !self.reader.open_rings().chain(self.rings_after()).any(|open| open == number))
         };
-        let may_come = |ending: &&(&'static str, TokenId)| {
-            is_allowed(ending.1)
-                && !opens(ending.0)
-                && Self::push(&mut self.reader.clone(), ending.0.as_bytes()).is_ok()
-        };
+        let may_come = |ending: &&(&'static str, TokenId)| is_allowed(ending.1) && !opens(ending.0);
         self.usable.endings.iter().filter(may_come).map(|(_, token)| *token).collect()
     }
 }

@@ -89,6 +89,12 @@ impl ConstrainedSpan {
         if spans.is_empty() { policy } else { Arc::new(InOrder::new(policy, spans)) }
     }
 
+    /// Whether its positions become final from left to right, so that those behind the ones that a step commits need no
+    /// draw.
+    pub(crate) fn is_in_order(&self) -> bool {
+        self.order == CommitOrder::LeftToRight
+    }
+
     /// Whether a position is part of it.
     pub(crate) fn contains(&self, position: usize) -> bool {
         self.span.positions.contains(&position)

@@ -15,8 +15,9 @@ use std::sync::Arc;
 pub enum CommitOrder {
     /// In any: each subset of a joint draw leaves a completion.
     Any,
-    /// From left to right. Of what a policy chooses only the first positions become final, up to a gap, and the first one
-    /// where there is a gap before all of them.
+    /// From left to right. A policy that says how many positions become final has as many of the first ones; of what
+    /// another one chooses, only the first positions become final, up to a gap, and the first one where there is a gap before
+    /// all of them.
     LeftToRight,
 }
 
@@ -110,6 +111,9 @@ pub trait Constraint: Debug + Send + Sync {
 /// One span of one request while it is filled.
 pub trait SpanFiller: Debug + Send {
     /// Draws a token for each cell with a prediction, in order, so that all of them together leave a completion.
+    ///
+    /// Where positions become final from left to right, only those have a prediction that a step may commit: no draw may
+    /// depend on a prediction behind it.
     ///
     /// # Errors
     /// When there is none, which nothing that this filler drew brings about.
@@ -231,13 +235,46 @@ impl CommitPolicy for InOrder {
         let mut positions: Vec<usize> = chosen.iter().copied().filter(is_free).collect();
         for span in &self.spans {
             let open = proposal.positions().iter().copied().filter(|position| span.contains(position));
-            let mut first = open.clone().take_while(|position| chosen.contains(position)).peekable();
+            let own = chosen.iter().filter(|position| span.contains(position)).count();
+            let up_to_gap = open.clone().take_while(|position| chosen.contains(position)).count();
+            let counted = match self.policy.reads() {
+                PlanPart::Counts => own.min(step.commits),
+                PlanPart::Staying => own,
+                PlanPart::Nothing => 0,
+            };
             // A policy that never chooses the first one would leave all of them to the last step.
-            let is_stuck = first.peek().is_none() && chosen.iter().any(|position| span.contains(position));
-            positions.extend(first.chain(open.take(usize::from(is_stuck))));
+            let least = usize::from(own > 0);
+            positions.extend(open.take(up_to_gap.max(counted).max(least)));
         }
         positions.sort_unstable();
         Commit { positions }
+    }
+
+    fn steps(&self, open: usize, requested: usize) -> usize {
+        self.policy.steps(open, requested)
+    }
+
+    fn reads(&self) -> PlanPart {
+        self.policy.reads()
+    }
+}
+
+/// A policy that leaves some positions open.
+#[derive(Debug)]
+pub(crate) struct Without<'a> {
+    pub(crate) policy: &'a dyn CommitPolicy,
+    pub(crate) left_out: &'a [usize],
+}
+
+impl CommitPolicy for Without<'_> {
+    fn name(&self) -> String {
+        self.policy.name()
+    }
+
+    fn select(&self, step: &Step, proposal: &Proposal, key: Key) -> Commit {
+        let mut commit = self.policy.select(step, proposal, key);
+        commit.positions.retain(|position| !self.left_out.contains(position));
+        commit
     }
 
     fn steps(&self, open: usize, requested: usize) -> usize {

@@ -92,7 +92,8 @@ pub(crate) fn require_kekule(graph: &Graph, aromatic: &[bool]) -> Result<(), Smi
         return Err(graph.atoms[atom].overfull());
     }
     let mut pairs = UnGraph::<(), ()>::default();
-    let mut node = |atom: usize| (aromatic_bonds[atom] > 0 && lacks_a_bond(graph, atom)).then(|| pairs.add_node(()));
+    let lacks = |atom: usize| aromatic_bonds[atom] > 0 && lacks_a_bond(graph, (atom, aromatic_bonds[atom]));
+    let mut node = |atom: usize| lacks(atom).then(|| pairs.add_node(()));
     let nodes: Vec<Option<NodeIndex>> = (0..graph.atoms.len()).map(&mut node).collect();
     for (bond, _) in graph.bonds.iter().zip(aromatic).filter(|(_, aromatic)| **aromatic) {
         if let [Some(one), Some(other)] = bond.ends.map(|end| nodes[end]) {
@@ -112,8 +113,9 @@ fn stands_alone(graph: &Graph, number: usize) -> bool {
     !graph.atoms[number].bracket && !graph.bonds.iter().filter(beside).any(|bond| bond.order == Order::Unwritten)
 }
 
-/// Whether an aromatic atom has one bond less than its valence, with each bond of its ring counted once.
-fn lacks_a_bond(graph: &Graph, number: usize) -> bool {
+/// Whether an aromatic atom, with its count of aromatic bonds, has one bond less than its valence, with each bond of its ring
+/// counted once.
+fn lacks_a_bond(graph: &Graph, (number, aromatic_bonds): (usize, usize)) -> bool {
     let atom = graph.atoms[number];
     let Some(valences) = atom.element.valences(atom.charge).filter(|_| atom.aromatic) else { return false };
     let bonded = graph.bonded(number);
@@ -122,6 +124,10 @@ fn lacks_a_bond(graph: &Graph, number: usize) -> bool {
     // Sulfur, selenium and tellurium with a double bond that is written take no other.
     let is_double = |bond: &Bond| bond.ends.contains(&number) && bond.order == Order::Double;
     if matches!(atom.element.0, 16 | 34 | 52) && graph.bonds.iter().any(is_double) {
+        return false;
+    }
+    // Nor do they take one where they have three bonds, of which only one is aromatic: RDKit reads `C1ncs1C`, not `C1ns1C`.
+    if matches!(atom.element.0, 16 | 34 | 52) && bonded > 2 && aromatic_bonds < 2 {
         return false;
     }
     // Of several valences it has the smallest that holds its bonds. In brackets it may have a single electron instead of a

@@ -42,6 +42,22 @@ impl Element {
 
     /// The element of a symbol, and whether it is aromatic.
     pub(crate) fn of(symbol: &str) -> Option<(Self, bool)> {
+        // Those of most molecules are found without a search.
+        if let Some(found) = match symbol {
+            "C" => Some((Self::C, false)),
+            "N" => Some((Self::N, false)),
+            "O" => Some((Self::O, false)),
+            "S" => Some((Self::S, false)),
+            "F" => Some((Self(9), false)),
+            "Cl" => Some((Self(17), false)),
+            "c" => Some((Self::C, true)),
+            "n" => Some((Self::N, true)),
+            "o" => Some((Self::O, true)),
+            "s" => Some((Self::S, true)),
+            _ => None,
+        } {
+            return Some(found);
+        }
         let plain =
             || (0u8..).zip(SYMBOLS).find(|(_, known)| *known == symbol).map(|(number, _)| (Self(number), false));
         let aromatic = || AROMATIC.iter().find(|(known, _)| *known == symbol).map(|(_, element)| (*element, true));

@@ -99,6 +99,26 @@ impl SmilesReader {
         }
     }
 
+    /// Whether branches, rings and bonds are closed: a text where one is open is no molecule as it stands. Reading on, or
+    /// [`SmilesReader::molecule`], says the rest.
+    pub fn is_closed(&self) -> bool {
+        let has_atom = match self.begun.as_slice() {
+            [] => self.bond.is_none() && self.current.is_some(),
+            begun => matches!(begun, [b'C' | b'B']),
+        };
+        has_atom && self.rings.is_empty() && self.branches.is_empty()
+    }
+
+    /// Whether a byte is one that may follow the text so far, as far as that shows without reading it: what is denied here,
+    /// [`SmilesReader::push`] refuses.
+    pub fn may_follow(&self, byte: u8) -> bool {
+        match self.begun.first() {
+            Some(b'[') => byte.is_ascii_alphanumeric() || b"]@+-:*".contains(&byte),
+            Some(b'%') => byte.is_ascii_digit(),
+            _ => byte.is_ascii_digit() || b"CB[%NOPSFIbcnops*-/\\=#$:().lr".contains(&byte),
+        }
+    }
+
     /// The molecule of the text so far.
     ///
     /// # Errors

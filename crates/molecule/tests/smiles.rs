@@ -4,7 +4,7 @@ use aquatint_molecule::{Molecule, SmilesErrorKind as Kind, SmilesReader};
 use proptest::prelude::*;
 
 /// Molecules, with their atoms and rings.
-const MOLECULES: [(&str, usize, usize); 40] = [
+const MOLECULES: [(&str, usize, usize); 43] = [
     ("C", 1, 0),
     ("[H]", 1, 0),
     ("[2H]C", 2, 0),
@@ -33,6 +33,9 @@ const MOLECULES: [(&str, usize, usize); 40] = [
     ("c1ccn(=O)cc1", 7, 1),
     ("s1(=O)(=O)cccc1", 7, 1),
     ("c1-cc-cc-c1", 6, 1),
+    ("C1ncs1C", 5, 1),
+    ("c1cs(C)c1", 5, 1),
+    ("Cs1ccccc1", 7, 1),
     ("C1CCcCC1", 6, 1),
     ("CN(=O)=O", 4, 0),
     ("CN=N#N", 4, 0),
@@ -63,6 +66,27 @@ fn every_beginning_of_a_molecule_is_taken() {
             reader.push(byte).unwrap_or_else(|error| panic!("{}: {error}", &text[..=at]));
         }
     }
+}
+
+#[test]
+fn what_is_said_without_reading_on_agrees_with_reading_on() {
+    let mut closed = 0;
+    for (text, ..) in MOLECULES {
+        let mut reader = SmilesReader::new();
+        for byte in text.bytes() {
+            reader.push(byte).unwrap();
+            closed += usize::from(reader.is_closed());
+            assert!(reader.is_closed() || reader.molecule().is_err(), "{text} is a molecule at {reader:?}");
+            let has_open = reader.open_branches() + reader.open_rings().count() > 0;
+            assert!(!reader.is_closed() || !has_open, "{text}: {reader:?} has something open");
+            for next in 0..=u8::MAX {
+                let is_taken = reader.clone().push(next).is_ok();
+                assert!(reader.may_follow(next) || !is_taken, "{text}: {} is taken at {reader:?}", char::from(next));
+            }
+        }
+        assert!(!SmilesReader::new().is_closed() && !reader.may_follow(b'Q') && reader.is_closed());
+    }
+    assert!((100..300).contains(&closed), "{closed} beginnings are closed");
 }
 
 #[test]
@@ -101,6 +125,9 @@ fn what_is_no_molecule_is_refused_where_it_goes_wrong() {
         ("n1cccc1", 7, Kind::Kekule),
         ("c1cccccc1", 9, Kind::Kekule),
         ("c1cn2cccc2c1", 12, Kind::Kekule),
+        ("C1ns1C", 6, Kind::Kekule),
+        ("C1=Cs(C)n1", 10, Kind::Kekule),
+        ("Cs1cccc1", 8, Kind::Kekule),
         ("cc", 2, Kind::AromaticOutsideRing),
         ("C l", 1, Kind::Unexpected(b' ')),
         ("Cé", 1, Kind::Unexpected(0xc3)),

@@ -75,6 +75,33 @@ fn behind_a_blank_a_molecule_begins_and_what_is_beside_it_has_a_limit() {
 }
 
 #[test]
+fn properties_before_a_molecule_are_no_part_of_it_where_they_are_tokens() {
+    let mut vocabulary = vocabulary().clone();
+    vocabulary.add_texts(&["[QED=8]", "[LOGP=-1]"]).unwrap();
+    let end = vocabulary.role(Role::End).unwrap();
+    let constraint = Compiler::new(&vocabulary).unwrap().compile(&ConstraintSpec::Molecule).unwrap().plain;
+    let begin = |before: &str| {
+        let (before, cells) = (vocabulary.encode(before).unwrap(), [Cell::Free; 8]);
+        let start =
+            SpanStart { cells: &cells, closing: Some(end), forbidden: &[end], before: Some(&before), after: Some(&[]) };
+        constraint.begin(&start).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(vocabulary.encode("[QED=8][LOGP=-1]CC").unwrap().len(), 2 + vocabulary.encode("CC").unwrap().len());
+    for accepted in ["[QED=8]", "[QED=8][LOGP=-1]", "[LOGP=-1]c1ccc(", "CC"] {
+        begin(accepted).unwrap_or_else(|error| panic!("{accepted}: {error}"));
+    }
+    // A property that is damaged, that the vocabulary has not, or that stands within the molecule is no molecule.
+    for refused in ["[QED=8", "[QED=]", "QED=8]", "[QED=7]", "[FOO=1]C", "C[QED=8]", "[QED=8]C[LOGP=-1]"] {
+        assert!(begin(refused).unwrap_err().contains("no molecule begins with"), "{refused} is taken");
+    }
+    // None is written in the molecule itself.
+    let property = vocabulary.token_of("[QED=8]").unwrap();
+    let cells = [Cell::Fixed(property), Cell::Free, Cell::Free];
+    let start = SpanStart { cells: &cells, closing: Some(end), forbidden: &[], before: Some(&[]), after: Some(&[]) };
+    assert_eq!(constraint.begin(&start).map(|_| ()), Err(ConstraintError::Contradicted));
+}
+
+#[test]
 fn a_second_hole_and_one_of_exact_length_are_refused() {
     let end = vocabulary().role(Role::End).unwrap();
     let cells = [Cell::Free; 4];

@@ -4,6 +4,7 @@ use super::filling::Filling;
 use super::track::Track;
 use crate::branch::Branch;
 use crate::constrained::ConstrainedRow;
+use crate::constraint::Without;
 use crate::event::{Change, ChangeKind};
 use crate::forward_batch::Answer;
 use crate::guidance::guided;
@@ -13,7 +14,7 @@ use crate::visible::visible;
 use crate::watermark::{Leaning, drawn_by, joined, likeliest};
 use crate::{GenerateError, Mark, MarkedStep, Request};
 use aquatint_diffusion::{
-    Canvas, LengthChanges, LengthStep, PlannedStep, Proposal, ReverseStep, Source, StepChanges, TokenId,
+    Canvas, CommitPolicy, LengthChanges, LengthStep, PlannedStep, Proposal, ReverseStep, Source, StepChanges, TokenId,
 };
 use aquatint_network::{RowAnswer, RowDraw, answer_row};
 use std::collections::BTreeMap;
@@ -33,6 +34,9 @@ pub(super) struct Predictions {
     /// Of its committed positions that may be edited.
     edits: Proposal,
     likeliest: Likeliest,
+    /// Positions of constrained spans for which the constraint has drawn nothing: their candidates are the model's own and
+    /// are never written.
+    undrawn: Vec<usize>,
 }
 
 impl Predictions {
@@ -102,9 +106,10 @@ impl Track {
             Some(Mark::Order(order)) if leans => Some(Leaning::new(policy, order, &known)),
             _ => None,
         };
+        let without = Without { policy, left_out: &predictions.undrawn };
         let step = ReverseStep {
             process: model.process,
-            policy: leaning.as_ref().map_or(policy, |leaning| leaning),
+            policy: leaning.as_ref().map_or(&without as &dyn CommitPolicy, |leaning| leaning),
             remasking: &settings.remasking,
             vectors: model.vectors,
             planned,
@@ -183,7 +188,7 @@ impl Track {
         let settings = request.part(self.part).settings();
         let mark = settings.watermark().map(|watermark| watermark.mark());
         let mut predictions = Predictions::default();
-        let mut rows = Vec::new();
+        let mut held: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         for position in self.predicted(filling) {
             let mut row = None;
@@ -194,8 +199,7 @@ impl Track {
                         whole.insert(position, logits.clone());
                     }
                     if self.is_constrained(position) {
-                        let draw = self.proposer.row_draw(canvas, position, planned, model);
-                        rows.push(ConstrainedRow::new(position, logits.clone(), &draw, model.process)?);
+                        held.insert(position, logits.clone());
                     }
                     if matches!(mark, Some(Mark::Draws(_))) && !self.is_constrained(position) {
                         row = Some(logits.clone());
@@ -222,6 +226,13 @@ impl Track {
                 predictions.likeliest.insert(position, alternatives);
             }
         }
+        predictions.undrawn = self.undrawn(filling, &predictions.proposal, planned, model);
+        let drawn = held.into_iter().filter(|(position, _)| predictions.undrawn.binary_search(position).is_err());
+        let row = |(position, logits)| {
+            let draw = self.proposer.row_draw(canvas, position, planned, model);
+            ConstrainedRow::new(position, logits, &draw, model.process)
+        };
+        let rows: Vec<ConstrainedRow> = drawn.map(row).collect::<Result<_, _>>()?;
         let proposal = &mut predictions.proposal;
         for span in &mut self.plan.constrained {
             for (position, mut candidate) in span.draw(canvas, &rows)? {
@@ -234,6 +245,24 @@ impl Track {
             }
         }
         Ok(predictions)
+    }
+
+    /// The positions for which a constraint has to draw nothing, ascending: those of spans that are kept from left to right,
+    /// behind the ones that the policy commits at this step by the model's own predictions. Nothing else shows what was drawn
+    /// for them; where something would, there are none.
+    fn undrawn(&self, filling: &Filling, proposal: &Proposal, planned: &PlannedStep, model: &Model<'_>) -> Vec<usize> {
+        let in_order = || self.plan.constrained.iter().filter(|span| span.is_in_order());
+        let step = planned.with(proposal.len(), 0);
+        let shows = planned.leads || self.opening || self.stability.is_some() || self.speculation.is_some();
+        let revises = model.process.revises() || filling.settings(self.part).revise || self.lengths.is_some();
+        if step.is_last() || shows || revises || in_order().next().is_none() {
+            return Vec::new();
+        }
+        let chosen = self.plan.policy.select(&step, proposal, self.key).positions;
+        let is_left = |position: &usize| {
+            in_order().any(|span| span.contains(*position)) && chosen.binary_search(position).is_err()
+        };
+        proposal.positions().iter().copied().filter(is_left).collect()
     }
 
     /// What there is of a position: the answer of the device, or its logits after guidance.

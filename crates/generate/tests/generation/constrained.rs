@@ -5,16 +5,18 @@ use crate::described::{Described, described};
 use crate::real::{listening, small};
 use crate::refusals::{message, refused};
 use aquatint_compute::{Cpu, CpuPath};
-use aquatint_diffusion::constraint::{Cell, State, TokenAutomaton};
-use aquatint_diffusion::{Canvas, Layout, Process, ProcessKind, TokenId};
+use aquatint_diffusion::constraint::{Cell, State, TokenAutomaton, TokenSet};
+use aquatint_diffusion::{Canvas, Counting, Layout, Process, ProcessKind, TokenId};
 use aquatint_generate::{
     AnyOrder, Change, ChangeKind, CommitOrder, Constraint, ConstraintError, DenoisingEvent, Outcome, Request, Settings,
     SettingsBuilder, SpanConstraint, SpanFiller, SpanStart, generate, process_of,
 };
 use aquatint_network::{Denoiser, Network, NetworkSpec, ProcessSpec, SelfConditioningSpec};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// `2 (3|4)* 5`: two tokens at least.
 fn framed() -> Arc<TokenAutomaton> {
@@ -255,6 +257,135 @@ fn a_constraint_from_left_to_right_has_its_span_committed_so() {
         refused(&chain, constrained(Request::new(span(9, true), remasked), 0, Ordered(any_order()))),
         "`remasking` is cap:0.2; allowed: none | the test language is kept from left to right, so nothing is taken back"
     );
+}
+
+#[test]
+fn a_policy_that_counts_commits_as_many_from_left_to_right_as_it_would_anywhere() {
+    let chain = Chain::mixed(6);
+    let commits = |policy: &str, seed| {
+        let settings = settings(|b| b.policy_named(policy).counting(Counting::Even), seed);
+        let request = Request::new(span(12, false), settings);
+        let mut commits = Vec::new();
+        let outcome =
+            generate(&chain, &process(), &[constrained(request, 0, Ordered(any_order()))], &mut |_, event| {
+                if let DenoisingEvent::Step { changes, .. } = event {
+                    commits.push(changes.iter().filter(|change| change.kind == ChangeKind::Committed).count());
+                }
+                ControlFlow::Continue(())
+            });
+        assert!(is_framed(&text(outcome[0].as_ref().unwrap(), 0)));
+        commits
+    };
+    for policy in ["confidence", "random", "sequential", "entropy", "margin"] {
+        (0..10).for_each(|seed| assert_eq!(commits(policy, seed), [3, 3, 3, 3], "{policy}"));
+    }
+    // Each of twelve positions is final in a step with the probability of the plan: a quarter of them in the last one.
+    let last: usize = (0..100).map(|seed| commits("ancestral", seed).last().copied().unwrap_or(0)).sum();
+    assert!((250..350).contains(&last), "{last} of 1200 positions in the last step");
+}
+
+/// `2 (3|4)* 5` from left to right, a token at a time: each is drawn from its prediction among those that leave the text
+/// room to end. Adds up the predictions that it was given.
+#[derive(Debug)]
+struct Stepwise(Arc<AtomicUsize>);
+
+/// The tokens that may come next, with so many positions behind.
+fn allowed(before: &[TokenId], behind: usize) -> Vec<TokenId> {
+    match before {
+        [] => vec![2],
+        [.., 5 | END] => vec![END],
+        _ if behind == 0 => vec![5],
+        _ => vec![3, 4, 5],
+    }
+}
+
+impl Constraint for Stepwise {
+    fn name(&self) -> String {
+        "stepwise language".to_owned()
+    }
+
+    fn order(&self) -> CommitOrder {
+        CommitOrder::LeftToRight
+    }
+
+    fn begin(&self, _: &SpanStart<'_>) -> Result<Box<dyn SpanFiller>, ConstraintError> {
+        Ok(Box::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+impl SpanFiller for Stepwise {
+    fn draw(&mut self, cells: &[Cell<'_>]) -> Result<Vec<TokenId>, ConstraintError> {
+        let (mut text, mut drawn) = (Vec::new(), Vec::new());
+        for (place, cell) in cells.iter().enumerate() {
+            match cell {
+                Cell::Fixed(token) => text.push(*token),
+                Cell::Free => break,
+                Cell::Row(row) => {
+                    self.0.fetch_add(1, Ordering::SeqCst);
+                    let token = row.draw(&TokenSet::new(allowed(&text, cells.len() - place - 1)));
+                    text.push(token);
+                    drawn.push(token);
+                }
+            }
+        }
+        Ok(drawn)
+    }
+}
+
+#[test]
+fn texts_from_left_to_right_have_the_law_of_one_draw_a_position_and_no_draw_is_thrown_away() {
+    const SEEDS: u64 = 6000;
+    let chain = Chain::mixed(6);
+    // The law of each text: its tokens one after another, each from the prediction given those before it.
+    let mut law: Vec<(Vec<TokenId>, f64)> = Vec::new();
+    let mut begun = vec![(Vec::new(), 1.0)];
+    while let Some((text, probability)) = begun.pop() {
+        if text.len() == 4 {
+            law.push((text, probability));
+            continue;
+        }
+        let mut canvas = vec![2];
+        canvas.extend(&text);
+        canvas.resize(5, MASK);
+        // What comes behind the end falls away and is not drawn.
+        let next = allowed(&text, 4 - text.len() - 1);
+        let row = &chain.predictions(&canvas)[text.len() + 1];
+        let total: f64 = next.iter().map(|token| row[*token as usize]).sum();
+        for token in next {
+            let longer = [&text[..], &[token]].concat();
+            begun.push((longer, probability * row[token as usize] / total));
+        }
+    }
+    assert!((law.iter().map(|(_, probability)| probability).sum::<f64>() - 1.0).abs() < 1e-9);
+
+    let rows = Arc::new(AtomicUsize::new(0));
+    let mut counts: BTreeMap<Vec<TokenId>, usize> = BTreeMap::new();
+    let mut committed = 0;
+    let requests: Vec<Request> = (0..SEEDS)
+        .map(|seed| {
+            let settings = Settings::builder().steps(4).seed(seed).policy_named("sequential").build().unwrap();
+            let request = Request::new(span(4, true), settings).with_ends(Some(END));
+            constrained(request, 0, Stepwise(Arc::clone(&rows)))
+        })
+        .collect();
+    let outcomes = generate(&chain, &process(), &requests, &mut |_, event| {
+        if let DenoisingEvent::Step { changes, .. } = event {
+            committed += changes.iter().filter(|change| change.kind == ChangeKind::Committed).count();
+        }
+        ControlFlow::Continue(())
+    });
+    for outcome in outcomes {
+        let mut text = text(&outcome.unwrap(), 0);
+        text.resize(4, END);
+        *counts.entry(text).or_default() += 1;
+    }
+    for (text, probability) in &law {
+        let found = counts.remove(text).unwrap_or(0) as f64 / SEEDS as f64;
+        let deviation = (probability * (1.0 - probability) / SEEDS as f64).sqrt();
+        assert!((found - probability).abs() < 4.5 * deviation + 1e-9, "{text:?}: {found}, its law {probability}");
+    }
+    assert!(counts.is_empty(), "texts that the law has not: {counts:?}");
+    assert_eq!(rows.load(Ordering::SeqCst), committed, "only what becomes final is drawn");
 }
 
 #[test]
