@@ -1,0 +1,225 @@
+"""Measure how far a model of molecules with properties in front writes what is asked for, and predicts properties of molecules.
+
+Run with:  python benches/science/properties.py --model FOLDER --molsets WHEEL [--count 100] [--held-out 500]
+Needs PyPI's rdkit and numpy (measured with 2026.9.1 and 2.4.6) and the wheel of molsets 0.3.1, of which only data is read
+(`pip download --no-deps molsets==0.3.1`), and the program (`--program`). The model is that of recipes/molecules/properties.toml;
+recipes/molecules/prepare.py says what a bin of a property holds.
+
+Written: `--count` molecules for each property of `--asked` at each `--guidance` (1 is the model's own prediction given the
+property, 0 that without it), held to the grammar. Reported are valid (RDKit reads one molecule), unique (different ones among
+the valid ones), novel (different ones that the training set has not), the mean of the property, with its standard deviation, and
+the share of valid molecules in the bin that was asked for, with its 95 % interval (Wilson), beside the share of the test set in
+that bin.
+
+Predicted: for `--held-out` molecules of the test set, which no training has read, the distribution at three open positions before
+the molecule, one for each property, from `aquatint serve` (`/v1/canvas/alternatives`), each over the bins of its property.
+Reported are the share of molecules whose likeliest bin is right, beside that of the bin that is most frequent; the mean absolute
+error in bins of the mean of the distribution, beside that of the median bin; and the shortest run of neighbouring bins that has
+90 % of the probability: its mean probability, its mean length in bins, and the share of molecules whose bin is in it.
+"""
+
+import argparse
+import collections
+import json
+import math
+import pathlib
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from rdkit import Chem, RDLogger
+from rdkit.Chem import QED, Crippen, rdMolDescriptors
+
+import moses
+
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "recipes" / "molecules"))
+import prepare  # noqa: E402
+
+# Values of the properties themselves.
+VALUES = {"QED": QED.qed, "LOGP": Crippen.MolLogP, "RINGS": rdMolDescriptors.CalcNumRings}
+MASS = 0.9
+
+
+def wilson(hits, of):
+    """A 95 % interval of a share."""
+    z, share = 1.959964, hits / of
+    middle, half = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
+
+
+def written(arguments, asked, guidance):
+    """Molecules that are asked for, without what stands before them."""
+    begun = time.perf_counter()
+    command = [arguments.program, "generate", f"{asked}[[~{arguments.room}]]", "-m", str(arguments.model), "--molecule", "-q"]
+    command += ["--temperature", "1", "--policy", "sequential", "--count", str(arguments.count), "--format", "jsonl"]
+    command += ["--guidance-scale", str(guidance), "--seed", str(arguments.seed)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    texts = [json.loads(line)["text"] for line in lines]
+    if len(texts) != arguments.count or not all(text.startswith(asked) for text in texts):
+        raise SystemExit(f"{' '.join(command)} wrote {len(texts)} texts")
+    return [text[len(asked) :] for text in texts], (time.perf_counter() - begun) / arguments.count
+
+
+def row(texts, training, name, wanted):
+    molecules = [molecule for molecule in map(Chem.MolFromSmiles, texts) if molecule is not None and molecule.GetNumAtoms()]
+    canonical = {Chem.MolToSmiles(molecule) for molecule in molecules}
+    values = [VALUES[name](molecule) for molecule in molecules]
+    hits = sum(prepare.bins(molecule)[name] == wanted for molecule in molecules)
+    low, high = wilson(hits, len(molecules))
+    return {
+        "valid": len(molecules) / len(texts),
+        "unique": len(canonical) / len(molecules),
+        "novel": len(canonical - training) / len(canonical),
+        "mean": statistics.fmean(values),
+        "deviation": statistics.pstdev(values),
+        "share": hits / len(molecules),
+        "low": low,
+        "high": high,
+    }
+
+
+class Server:
+    """`aquatint serve` on a free port, for as long as it is used."""
+
+    def __init__(self, arguments):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        command = [arguments.program, "serve", "-m", f"molecules={arguments.model}", "--port", str(port), "--no-page", "-q"]
+        self.process = subprocess.Popen(command)
+
+    def __enter__(self):
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{self.address}/v1/models").read()
+                return self
+            except OSError:
+                if self.process.poll() is not None:
+                    raise SystemExit("the server ended")
+                time.sleep(0.1)
+        raise SystemExit("the server does not answer")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def ask(self, path, body):
+        request = urllib.request.Request(
+            f"{self.address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            return json.load(urllib.request.urlopen(request))
+        except urllib.error.HTTPError as error:
+            raise SystemExit(f"{path}: {error.read().decode()}") from error
+
+    def distributions(self, molecule, length):
+        """Of each property the probabilities of its bins before a molecule, which is followed by ends as in training."""
+        tokens = self.ask("/tokenize", {"prompt": molecule})["tokens"]
+        ends = max(length - len(prepare.BINS) - len(tokens), 1)
+        given = [{"state": "given", "token": token} for token in tokens + [1] * ends]
+        places = list(range(len(prepare.BINS)))
+        canvas = {"positions": [{"state": "open"} for _ in places] + given}
+        answer = self.ask("/v1/canvas/alternatives", {"canvas": canvas, "positions": places, "count": 64})
+        found = {}
+        for (name, (low, high)), position in zip(prepare.BINS.items(), answer["positions"]):
+            of = {likely["text"]: likely["probability"] for likely in position["alternatives"]}
+            own = {number: of.get(f"[{name}={number}]", 0.0) for number in range(low, high + 1)}
+            total = sum(own.values())
+            if total <= 0:
+                raise SystemExit(f"{molecule}: the model gives {name} no probability; was it trained with properties?")
+            found[name] = {number: probability / total for number, probability in own.items()}
+        return found
+
+
+def shortest(distribution):
+    """The shortest run of bins that has the mass, of several the likeliest one: its first and last bin, and its probability."""
+    bins = sorted(distribution)
+    runs = [(first, last) for index, first in enumerate(bins) for last in bins[index:]]
+    mass = {(first, last): sum(distribution[number] for number in range(first, last + 1)) for first, last in runs}
+    enough = [run for run in runs if mass[run] >= MASS - 1e-9]
+    first, last = min(enough, key=lambda run: (run[1] - run[0], -mass[run]))
+    return first, last, mass[first, last]
+
+
+def predicted(name, distributions, bins):
+    truths = [of[name] for of in bins]
+    usual, middle = collections.Counter(truths).most_common(1)[0], statistics.median_low(truths)
+    own = [of[name] for of in distributions]
+    means = [sum(number * probability for number, probability in of.items()) for of in own]
+    runs = [shortest(of) for of in own]
+    within = sum(first <= truth <= last for truth, (first, last, _) in zip(truths, runs))
+    low, high = wilson(within, len(truths))
+    return {
+        "right": sum(max(of, key=of.get) == truth for of, truth in zip(own, truths)) / len(truths),
+        "most frequent": usual[1] / len(truths),
+        "error": statistics.fmean(abs(mean - truth) for mean, truth in zip(means, truths)),
+        "error of the median": statistics.fmean(abs(middle - truth) for truth in truths),
+        "probability": statistics.fmean(mass for _, _, mass in runs),
+        "length": statistics.fmean(last - first + 1 for first, last, _ in runs),
+        "covered": within / len(truths),
+        "low": low,
+        "high": high,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=pathlib.Path, required=True)
+    parser.add_argument("--molsets", type=pathlib.Path, required=True)
+    parser.add_argument("--program", default="target/release/aquatint")
+    parser.add_argument("--asked", default="[QED=9],[LOGP=4],[RINGS=1]", help="properties, separated by commas")
+    parser.add_argument("--guidance", default="0,1,2,4", help="guidance scales, separated by commas")
+    parser.add_argument("--count", type=int, default=100, help="molecules for each property and scale; 0 for none")
+    parser.add_argument("--held-out", type=int, default=500, help="molecules whose properties are predicted; 0 for none")
+    parser.add_argument("--room", type=int, default=57, help="tokens of a molecule and its end, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=pathlib.Path, help="write all figures to this file")
+    arguments = parser.parse_args()
+    RDLogger.DisableLog("rdApp.*")
+    molsets = moses.Molsets(arguments.molsets)
+    held_out = random.Random(arguments.seed).sample(molsets.molecules("test"), max(arguments.held_out, 1000))
+    bins = [prepare.bins(Chem.MolFromSmiles(text)) for text in held_out]
+    figures = {"written": [], "predicted": {}}
+    if arguments.count:
+        training = set(molsets.molecules("train"))
+        print("| asked | in the test set | guidance | valid | unique | novel | mean ± deviation | in the bin | s each |")
+        print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+        for asked in arguments.asked.split(","):
+            name, value = asked.strip("[]").split("=")
+            there = sum(of[name] == int(value) for of in bins) / len(bins)
+            for guidance in map(float, arguments.guidance.split(",")):
+                texts, seconds = written(arguments, asked, guidance)
+                own = row(texts, training, name, int(value))
+                figures["written"].append({"asked": asked, "guidance": guidance, "test set": there, "seconds": seconds, **own})
+                print(
+                    f"| `{asked}` | {there:.1%} | {guidance:g} | {own['valid']:.1%} | {own['unique']:.1%} | {own['novel']:.1%} "
+                    f"| {own['mean']:.2f} ± {own['deviation']:.2f} | {own['share']:.1%} ({own['low']:.1%}–{own['high']:.1%}) "
+                    f"| {seconds:.2f} |",
+                    flush=True,
+                )
+    if arguments.held_out:
+        molecules = held_out[: arguments.held_out]
+        with Server(arguments) as server:
+            distributions = [server.distributions(text, len(prepare.BINS) + prepare.MOST_SYMBOLS + 1) for text in molecules]
+        print("| predicted | likeliest bin is right | most frequent bin | error of the mean, bins | error of the median bin "
+              "| probability of the run | its bins | covered |")
+        print("|---|---:|---:|---:|---:|---:|---:|---:|")
+        for name in prepare.BINS:
+            own = predicted(name, distributions, bins[: len(molecules)])
+            figures["predicted"][name] = own
+            print(
+                f"| {name} | {own['right']:.1%} | {own['most frequent']:.1%} | {own['error']:.2f} | {own['error of the median']:.2f} "
+                f"| {own['probability']:.1%} | {own['length']:.2f} | {own['covered']:.1%} ({own['low']:.1%}–{own['high']:.1%}) |"
+            )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
