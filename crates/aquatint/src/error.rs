@@ -7,6 +7,7 @@ use aquatint_compute::DeviceError;
 use aquatint_constraint::CompileError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
+use aquatint_guard::GuardError;
 use aquatint_train::TrainError;
 use aquatint_vocabulary::{ChatError, TemplateCanvasError, TemplateError, VocabularyError};
 
@@ -46,6 +47,9 @@ pub enum Error {
     /// The model or the text could not be measured.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// A guard refused what was given, or is none.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// The run could not begin or go on.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -65,6 +69,7 @@ impl Hint for Error {
             Self::Device(error) => Hint::hint(error),
             Self::Runtime(error) => Hint::hint(error),
             Self::Evaluate(error) => Hint::hint(error),
+            Self::Guard(error) => Hint::hint(error),
             Self::Train(error) => Hint::hint(error),
         }
     }

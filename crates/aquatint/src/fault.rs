@@ -11,6 +11,7 @@ use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
+use aquatint_guard::GuardError;
 use aquatint_hub::HubError;
 use aquatint_network::NetworkError;
 use aquatint_train::{LaunchError, ParallelError, RecipeError, TrainError};
@@ -41,6 +42,7 @@ by_the_machine!(
     CheckpointError,
     CompileError,
     GenerateError,
+    GuardError,
     LaunchError,
     MediaError,
     NetworkError,
@@ -167,6 +169,7 @@ impl Fault for Error {
             Self::Device(error) => error.is_failure(),
             Self::Runtime(error) => error.is_failure(),
             Self::Evaluate(error) => error.is_failure(),
+            Self::Guard(error) => error.is_failure(),
             Self::Train(error) => error.is_failure(),
         }
     }

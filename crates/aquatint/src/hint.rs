@@ -9,6 +9,7 @@ use aquatint_corpus::CorpusError;
 use aquatint_diffusion::SettingError;
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::GenerateError;
+use aquatint_guard::GuardError;
 use aquatint_hub::HubError;
 use aquatint_network::NetworkError;
 use aquatint_train::{LaunchError, ParallelError, RecipeError, TrainError};
@@ -40,6 +41,7 @@ hints!(
     CompileError,
     CorpusError,
     GenerateError,
+    GuardError,
     HubError,
     LaunchError,
     MediaError,

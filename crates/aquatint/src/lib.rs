@@ -79,7 +79,7 @@
 //! [`batch`], measuring in [`evaluate`], networks and devices in [`network`] and [`compute`],
 //! codecs of pictures in [`codec`], files in [`checkpoint`] and
 //! [`corpus`], models of the Hugging Face Hub in [`hub`], text in [`vocabulary`], regular expressions and JSON schemas in [`constraint`], watermarks in
-//! [`provenance`].
+//! [`provenance`], and what may be given and written in [`guard`].
 #![forbid(unsafe_code)]
 
 mod error;
@@ -101,6 +101,7 @@ pub use aquatint_corpus as corpus;
 pub use aquatint_diffusion as diffusion;
 pub use aquatint_evaluate as evaluate;
 pub use aquatint_generate as generate;
+pub use aquatint_guard as guard;
 pub use aquatint_hub as hub;
 pub use aquatint_network as network;
 pub use aquatint_provenance as provenance;

@@ -13,9 +13,10 @@ use aquatint_evaluate::{
     HeldOut, HeldOutBatch, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer, measure,
 };
 use aquatint_generate::{
-    DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Part, Predicted, Request, Settings,
+    Audit, DenoisingEvent, Engine, GenerateError, Ineffective, Limits, Outcome, Part, Predicted, Request, Settings,
     TextConstraint, Watermark, generate, ineffective, predict, process_of,
 };
+use aquatint_guard::{CanvasAudit, Guards, Passage};
 use aquatint_network::Denoiser;
 use aquatint_provenance::WatermarkKey;
 use aquatint_vocabulary::{
@@ -42,6 +43,8 @@ pub struct Model {
     compiler: OnceLock<Result<Compiler, CompileError>>,
     /// Whose mark all texts have that it makes ready.
     watermark: Option<WatermarkKey>,
+    /// Who judges what is given and what is written.
+    guards: Option<Arc<Guards>>,
 }
 
 /// A text or a template, ready to be filled.
@@ -106,7 +109,7 @@ impl Model {
         let process = process_of(&checkpoint.spec, checkpoint.vocabulary.role(Role::Begin))?;
         let codecs = Codecs::open(&checkpoint)?;
         let (network, compiler) = (Arc::from(network), OnceLock::new());
-        Ok(Self { process, requests, codecs, checkpoint, network, adapter, compiler, watermark: None })
+        Ok(Self { process, requests, codecs, checkpoint, network, adapter, compiler, watermark: None, guards: None })
     }
 
     /// Marks every text that is made ready from now on by this key, unless its options have another one.
@@ -138,6 +141,40 @@ impl Model {
     /// The key of the mark on its texts.
     pub fn watermark(&self) -> Option<&WatermarkKey> {
         self.watermark.as_ref()
+    }
+
+    /// Has these guards judge all given text that is made ready from now on, and each block that a request of this model fills.
+    ///
+    /// ```
+    /// use aquatint::guard::{Guards, WordList};
+    /// use aquatint::{Error, Model, SamplingOptions};
+    /// use std::sync::Arc;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let list = WordList::parse("words", "pick a lock")?;
+    /// let model = Model::open("tales")?.with_guards(Some(Guards::new(vec![Arc::new(list)], Guards::REPAIRS)));
+    /// let refused = model.prepare("To pick a l[[1]]ock, [[8]].", &SamplingOptions::default());
+    /// assert!(matches!(refused, Err(Error::Guard(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_guards(mut self, guards: Option<Guards>) -> Self {
+        self.guards = guards.map(Arc::new);
+        self
+    }
+
+    /// Who judges what is given and what is written.
+    pub fn guards(&self) -> Option<&Guards> {
+        self.guards.as_deref()
+    }
+
+    /// What judges a canvas that begins as this template canvas, block by block; `None` without guards. Requests of this model
+    /// have it.
+    pub fn audit(&self, template_canvas: &TemplateCanvas) -> Option<Arc<dyn Audit>> {
+        let (checkpoint, template_canvas) = (self.checkpoint.clone(), template_canvas.clone());
+        let read = move |canvas: &Canvas| Passage::of_written(&template_canvas, &checkpoint.vocabulary, canvas);
+        self.guards.clone().map(|guards| -> Arc<dyn Audit> { Arc::new(CanvasAudit::new(guards, read)) })
     }
 
     /// The checkpoint: its description, vocabulary and advice.
@@ -273,7 +310,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// When an option is impossible, or the template is invalid or needs more than text.
+    /// When an option is impossible, the template is invalid or needs more than text, or a guard refuses it.
     pub fn prepare(&self, text: &str, options: &SamplingOptions) -> Result<Prepared, Error> {
         self.prepare_template(Template::parse(text)?, options)
     }
@@ -433,6 +470,9 @@ impl Model {
         sampling: &Sampling,
         options: &SamplingOptions,
     ) -> Result<Prepared, Error> {
+        if let Some(guards) = &self.guards {
+            guards.judge_given(&Passage::of_given(&template_canvas, &self.checkpoint.vocabulary))?;
+        }
         let constraint = options.constraint.as_ref().map(|spec| self.constraint(spec)).transpose()?;
         let watermark = options.watermark.as_ref().or(self.watermark.as_ref());
         let watermark = watermark.map(|key| -> Arc<dyn Watermark> { key.scheme() });
@@ -587,7 +627,7 @@ impl Model {
             template_canvas.holes().any(|(positions, owes)| owes && positions.start == span.positions.start)
         };
         let constraints = request.constraints_of_settings(owes_blank);
-        request.with_constraints(constraints)
+        request.with_constraints(constraints).with_audit(self.audit(template_canvas))
     }
 
     /// The request that fills a canvas of this vocabulary.
@@ -678,8 +718,17 @@ impl Model {
         requests: &[Request],
         events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>, Error> {
+        self.serve_each(requests, events).into_iter().collect()
+    }
+
+    /// The same, where one that fails or is refused leaves the others alone.
+    pub fn serve_each(
+        &self,
+        requests: &[Request],
+        events: &mut dyn FnMut(usize, DenoisingEvent<'_>) -> ControlFlow<()>,
+    ) -> Vec<Result<Outcome, Error>> {
         let outcomes = generate(self.network.as_ref(), self.process.as_ref(), requests, events).into_iter();
-        Ok(outcomes.collect::<Result<_, _>>()?)
+        outcomes.map(|outcome| outcome.map_err(Error::from)).collect()
     }
 
     /// An engine for requests that come and go: they join and leave between steps, and each gets what it would get

@@ -5,6 +5,7 @@ mod bench;
 mod device;
 mod eval;
 mod generate;
+mod guard;
 mod hub;
 mod inspect;
 mod media;
@@ -23,6 +24,7 @@ pub(crate) use eval::{
     LikelihoodArguments, MemoryArguments, PuzzleArguments, SpansArguments, SudokuArguments,
 };
 pub(crate) use generate::{Format, GenerateArguments};
+pub(crate) use guard::{EvalGuardArguments, GuardArguments, GuardClassifierArguments};
 pub(crate) use hub::{PullArguments, RemoveArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};
 pub(crate) use media::MediaArguments;
@@ -161,6 +163,11 @@ pub(crate) enum Command {
     /// The p-value is the probability that a text without the mark looks as marked as this one. The exit code is 0 whether
     /// the mark is found or not.
     Detect(DetectArguments),
+    /// Train a classifier that guards what is given and what is written
+    ///
+    /// It is linear: a weight for each word and each n-gram of words of the labelled texts, by logistic regression. `generate`,
+    /// `run` and `serve` take its file as --guard, and `aquatint eval guard` says how often it refuses.
+    GuardClassifier(GuardClassifierArguments),
     /// Measure speed and memory of a forward pass, a training step or a generation
     ///
     /// Each measurement has one warm-up run. GFLOP/s count the operations of the network, whatever the kernels do, and

@@ -13,6 +13,7 @@ pub(crate) mod completions;
 pub(crate) mod detect;
 pub(crate) mod doctor;
 pub(crate) mod generate;
+pub(crate) mod guard;
 pub(crate) mod likelihood;
 pub(crate) mod list;
 pub(crate) mod memory;

@@ -11,6 +11,7 @@ mod drawing;
 mod environment;
 mod failure;
 mod frame;
+mod guard;
 mod interrupt;
 mod live;
 mod machine;
@@ -66,10 +67,12 @@ fn dispatch(command: &Command, printer: &Printer) -> Result<(), Failure> {
         Command::Eval(EvalCommand::Bias(arguments)) => commands::bias::run(arguments, printer),
         Command::Eval(EvalCommand::Calibration(arguments)) => commands::calibration::run(arguments, printer),
         Command::Eval(EvalCommand::Memory(arguments)) => commands::memory::run(arguments, printer),
+        Command::Eval(EvalCommand::Guard(arguments)) => commands::guard::measure(arguments, printer),
         Command::Eval(EvalCommand::Sudoku(arguments)) => commands::sudoku::run(arguments, printer),
         Command::Eval(EvalCommand::Puzzles(arguments)) => commands::sudoku::write(arguments, printer),
         Command::WatermarkKey(arguments) => commands::watermark_key::run(arguments, printer),
         Command::Detect(arguments) => commands::detect::run(arguments, printer),
+        Command::GuardClassifier(arguments) => commands::guard::train(arguments, printer),
         Command::Bench(arguments) => commands::bench::run(arguments, printer),
         Command::Quantise(arguments) => commands::quantise::run(arguments, printer),
         Command::Merge(arguments) => commands::merge::run(arguments, printer),

@@ -11,6 +11,7 @@ use crate::token_canvas::TokenCanvas;
 use crate::wire;
 use aquatint::codec::Picture;
 use aquatint::generate::{Certainties, Ineffective, Request};
+use aquatint::guard::Guards;
 use aquatint::{DenoisingEvent, Model, Outcome, OutputPiece, Prepared};
 use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
@@ -75,6 +76,12 @@ impl Session {
             device: runtime.describe_device(),
             warnings: RefCell::default(),
         })
+    }
+
+    /// The same with guards.
+    pub(crate) fn with_guards(mut self, guards: Option<Guards>) -> Self {
+        self.model = self.model.with_guards(guards);
+        self
     }
 
     /// Where the model came from, and its vocabulary and defaults.
@@ -193,9 +200,9 @@ impl Session {
         events: &mut dyn FnMut(&DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Filled, Failure> {
         let begun = Instant::now();
-        let mut filled = self.fill_all(&[Self::request_of_tokens(prepared)], &mut |_, event| events(event))?;
+        let mut filled = self.fill_all(&[self.request_of_tokens(prepared)], &mut |_, event| events(event));
         // One request gives one outcome.
-        let (outcome, certainties) = filled.remove(0);
+        let (outcome, certainties) = filled.remove(0)?;
         Ok(Filled { outcome, seconds: begun.elapsed().as_secs_f64(), certainties })
     }
 
@@ -205,22 +212,25 @@ impl Session {
     }
 
     /// The request that fills a canvas of ids.
-    pub(crate) fn request_of_tokens(prepared: &Prepared) -> Request {
-        Request::new(prepared.template_canvas.canvas().clone(), prepared.settings.clone())
+    pub(crate) fn request_of_tokens(&self, prepared: &Prepared) -> Request {
+        let audit = self.model.audit(&prepared.template_canvas);
+        Request::new(prepared.template_canvas.canvas().clone(), prepared.settings.clone()).with_audit(audit)
     }
 
-    /// Fills canvases together; events come with the number of their request, and may break, which cancels that one.
+    /// Fills canvases together; events come with the number of their request, and may break, which cancels that one. One that
+    /// fails or is refused leaves the others alone.
     pub(crate) fn fill_all(
         &self,
         requests: &[Request],
         events: &mut dyn FnMut(usize, &DenoisingEvent<'_>) -> ControlFlow<()>,
-    ) -> Result<Vec<(Outcome, Certainties)>, Failure> {
+    ) -> Vec<Result<(Outcome, Certainties), aquatint::Error>> {
         let mut certainties = vec![Certainties::default(); requests.len()];
-        let outcomes = self.model.serve(requests, &mut |number, event| {
+        let outcomes = self.model.serve_each(requests, &mut |number, event| {
             certainties[number].follow(&event);
             events(number, &event)
-        })?;
-        Ok(outcomes.into_iter().zip(certainties).collect())
+        });
+        let each = outcomes.into_iter().zip(certainties);
+        each.map(|(outcome, certainties)| Ok((outcome?, certainties))).collect()
     }
 
     /// What was written, with its pictures and sounds.
@@ -251,6 +261,7 @@ impl Session {
             unknown_characters: template_canvas.unknown().characters,
             tokens: statistics.tokens,
             forward_passes: statistics.forward_passes,
+            repairs: statistics.repairs,
             rows_read: statistics.rows_read,
             tokens_per_forward: statistics.tokens_per_forward(),
             seconds: filled.seconds,

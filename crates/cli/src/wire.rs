@@ -162,6 +162,9 @@ pub(crate) struct Outcome {
     /// Tokens written.
     pub(crate) tokens: usize,
     pub(crate) forward_passes: usize,
+    /// Times that a guard had what offends written anew.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) repairs: usize,
     pub(crate) rows_read: usize,
     pub(crate) tokens_per_forward: f64,
     pub(crate) seconds: f64,
@@ -177,6 +180,12 @@ pub(crate) struct Outcome {
     /// Text, pictures and sounds in their order, where there are pictures or sounds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) pieces: Vec<Piece>,
+}
+
+/// Whether there is nothing to report.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What was written in a hole, with how sure the model was of it.

@@ -49,6 +49,7 @@ pub use likelihood::{
 };
 pub use memory::{
     Canary, CommonRun, CorpusIndex, Exposure, GivenPart, TextMemory, canaries, exposures, memory_page, memory_tables,
+    text_words,
 };
 pub use page::{Axis, Curve, Interval, Page};
 pub use share::Share;

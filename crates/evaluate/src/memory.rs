@@ -102,7 +102,7 @@ impl CorpusIndex {
     }
 
     fn push(&mut self, text: &str) {
-        for (word, _) in words(text) {
+        for (word, _) in text_words(text) {
             let next = self.ids.len() as u32 + 1;
             self.words.push(*self.ids.entry(word).or_insert(next));
         }
@@ -133,7 +133,7 @@ impl CorpusIndex {
 
     /// What a text has in common with the corpus; runs are listed from `least` words on.
     pub fn compare(&self, text: &str, least: usize) -> TextMemory {
-        let found: Vec<(u32, Range<usize>)> = words(text)
+        let found: Vec<(u32, Range<usize>)> = text_words(text)
             .into_iter()
             .map(|(word, bytes)| (self.ids.get(&word).copied().unwrap_or(u32::MAX), bytes))
             .collect();
@@ -185,8 +185,8 @@ fn ahead(words: &[u32], place: u32) -> &[u32] {
     &rest[..rest.len().min(ORDERED)]
 }
 
-/// The words of a text in lower case, each with its bytes.
-fn words(text: &str) -> Vec<(String, Range<usize>)> {
+/// The words of a text: runs of letters and digits, in lower case, each with its bytes.
+pub fn text_words(text: &str) -> Vec<(String, Range<usize>)> {
     let mut all = Vec::new();
     let mut start = None;
     for (at, character) in text.char_indices().chain([(text.len(), ' ')]) {

@@ -89,6 +89,14 @@ pub enum GenerateError {
         /// Why not.
         source: ConstraintError,
     },
+    /// An audit refused what was written.
+    #[error("what was written is refused: {reason}")]
+    Refused {
+        /// What offends.
+        reason: String,
+        /// How often it was written anew.
+        repairs: usize,
+    },
     /// The canvas refused a write, which no policy should bring about.
     #[error("the canvas refused a write")]
     Canvas(#[from] CanvasError),
@@ -124,6 +132,7 @@ impl GenerateError {
             Self::BeyondLimits { .. } => Some("leave fewer positions open, or raise the limits".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Constraint { source, .. } => source.hint(),
+            Self::Refused { .. } => Some("another seed writes another text".to_owned()),
             Self::Canvas(_) | Self::OtherAnswer { .. } => None,
         }
     }

@@ -4,7 +4,8 @@
 //! `Started (BlockStarted Step* BlockCommitted)* Finished`; with several parts those of each one, told apart by its number,
 //! do so between the same `Started` and `Finished`. A request that is cancelled may leave a block without its
 //! `BlockCommitted`, and `Finished` still comes last, alone where the request was still waiting. A request that fails
-//! ends with its error and without `Finished`. Replaying all changes over the canvas of `Started` gives the canvas of
+//! ends with its error and without `Finished`. Where an [`Audit`](crate::Audit) has positions of a full block opened again, the
+//! step that filled it has them as [`ChangeKind::Renoised`], and more steps follow. Replaying all changes over the canvas of `Started` gives the canvas of
 //! the outcome.
 
 use aquatint_diffusion::{Canvas, TokenId};
@@ -20,7 +21,8 @@ pub enum DenoisingEvent<'a> {
     Started {
         /// The canvas as it was given.
         canvas: &'a Canvas,
-        /// Forward passes that the plan needs at most; a policy that commits more at once needs fewer.
+        /// Forward passes that the plan needs at most; a policy that commits more at once needs fewer, and repairs of an audit
+        /// need more.
         forward_passes: usize,
     },
     /// The work on a block of open positions begins.
@@ -42,7 +44,7 @@ pub enum DenoisingEvent<'a> {
         part: usize,
         /// Which block of the part, from 0.
         block: usize,
-        /// Which step of the block, from 0.
+        /// Which step of the block, from 0; it goes back where an audit had positions opened again.
         step: usize,
         /// Steps that the plan gives to the block, at most.
         of: usize,
@@ -101,7 +103,7 @@ pub struct Change {
 pub enum ChangeKind {
     /// It was open and holds a token now.
     Committed,
-    /// It held a token and is open again.
+    /// It held a token, or would have held one after this step, and is open again.
     Renoised,
     /// It is open and shows another token now.
     Refined,
@@ -152,6 +154,8 @@ pub struct Statistics {
     pub rows_reused: usize,
     /// Steps of denoising over all blocks of all parts.
     pub steps: usize,
+    /// Times that an audit had positions of a block opened again.
+    pub repairs: usize,
 }
 
 impl Statistics {

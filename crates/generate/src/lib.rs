@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod audit;
 mod blocks_from;
 mod branch;
 mod cache;
@@ -47,6 +48,7 @@ mod stop_at;
 mod visible;
 mod watermark;
 
+pub use audit::{Audit, Offence};
 pub use blocks_from::BlocksFrom;
 pub use cache::Cache;
 pub use certainty::{Certainties, Certainty};

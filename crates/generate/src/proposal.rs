@@ -8,6 +8,7 @@ use aquatint_diffusion::{
     Candidate, Canvas, Domain, Key, PlannedStep, Process, ProposalError, Shaping, Span, TokenId, Uniforms,
 };
 use aquatint_network::{DrawnRow, LogitsSummary, Query, RowAnswer, RowDraw, Sampling};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub(crate) struct Proposer {
     domains: Vec<DomainTokens>,
     /// Where an end token may be written: what is behind it falls away, and what was written before the request stays.
     ends: Vec<Range<usize>>,
+    /// What is never proposed at positions where a token was refused.
+    refused: BTreeMap<usize, Vec<TokenId>>,
     /// Tokens that the penalties are for in this step, in the order of the canvas.
     repeated: Vec<TokenId>,
     /// What is added to the logits of tokens in this step.
@@ -74,6 +77,7 @@ impl Proposer {
         Self {
             domains,
             ends: request.canvas.spans().iter().filter_map(|span| ends(&request.canvas, span)).collect(),
+            refused: BTreeMap::new(),
             repeated: Vec::new(),
             biases,
             sampling,
@@ -110,8 +114,18 @@ impl Proposer {
         query_of(self.row_draw(canvas, position, planned, model), model)
     }
 
+    /// Never proposes a token at a position again.
+    pub(crate) fn refuse(&mut self, position: usize, token: TokenId) {
+        let mut forbidden = self.forbidden(position).to_vec();
+        forbidden.push(token);
+        self.refused.insert(position, forbidden);
+    }
+
     /// The tokens that are never proposed at a position.
     pub(crate) fn forbidden(&self, position: usize) -> &[TokenId] {
+        if let Some(forbidden) = self.refused.get(&position) {
+            return forbidden;
+        }
         let has = |own: &&DomainTokens| own.positions.iter().any(|range| range.contains(&position));
         let DomainTokens { closable, exact, .. } = self.domains[1..].iter().find(has).unwrap_or(&self.domains[0]);
         if self.ends.iter().any(|range| range.contains(&position)) { closable } else { exact }

@@ -1,5 +1,6 @@
 //! Requests and their outcomes.
 
+use crate::audit::Audit;
 use crate::constraint::SpanConstraint;
 use crate::part::PartOf;
 use crate::{FinishReason, Part, Settings, Statistics};
@@ -26,6 +27,8 @@ pub struct Request {
     pub alternatives: usize,
     /// The numbers by which tokens are drawn; `None` for those of the seed.
     pub uniforms: Option<Arc<dyn Uniforms>>,
+    /// Who judges each block that is filled; `None` for nobody.
+    pub audit: Option<Arc<dyn Audit>>,
 }
 
 impl Request {
@@ -40,7 +43,8 @@ impl Request {
     pub fn of_parts(canvas: Canvas, parts: Vec<Part>) -> Self {
         let ends = parts.iter().find_map(|part| part.settings.choice.end).into_iter().collect();
         let (forbidden, constraints) = (Vec::new(), Vec::new());
-        let mut request = Self { canvas, parts, ends, forbidden, constraints, alternatives: 0, uniforms: None };
+        let mut request =
+            Self { canvas, parts, ends, forbidden, constraints, alternatives: 0, uniforms: None, audit: None };
         request.constraints = request.constraints_of_settings(|_| false);
         request
     }
@@ -83,6 +87,13 @@ impl Request {
     #[must_use]
     pub fn with_uniforms(mut self, uniforms: Arc<dyn Uniforms>) -> Self {
         self.uniforms = Some(uniforms);
+        self
+    }
+
+    /// Has each block judged that is filled.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Option<Arc<dyn Audit>>) -> Self {
+        self.audit = audit;
         self
     }
 

@@ -2,9 +2,10 @@
 //! and networks hold nothing of it, so any number of unlike requests share them.
 //!
 //! The canvas and what is known of it are in [`filling`]; a [`track`] fills its positions by a plan of its own, a [`step`]
-//! at a time. Each step reads the canvas once for all tracks.
+//! at a time, and has what offends written anew ([`repair`]). Each step reads the canvas once for all tracks.
 
 mod filling;
+mod repair;
 mod step;
 mod track;
 

@@ -14,6 +14,9 @@ use utoipa::{IntoResponses, ToSchema};
 /// The code of errors about canvases that are too long.
 const TOO_LONG: &str = "context_length_exceeded";
 
+/// The code of texts that a guard refuses, in OpenAI's words.
+const REFUSED: &str = "content_filter";
+
 /// Why a server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -316,6 +319,7 @@ impl From<GenerateError> for ApiError {
         let answer = Self::of_library(&error, param);
         match error {
             GenerateError::TooLong { .. } => answer.code(TOO_LONG),
+            GenerateError::Refused { .. } => answer.code(REFUSED),
             _ => answer,
         }
     }
@@ -343,6 +347,7 @@ impl From<aquatint::Error> for ApiError {
                 };
                 Self::of_library(&error, param)
             }
+            aquatint::Error::Guard(error) => Self::of_library(&error, None).code(REFUSED),
             other => Self::of_library(&other, None),
         }
     }

@@ -10,6 +10,7 @@ pub(crate) use medium::Medium;
 use crate::event::ServeEvent;
 use crate::scheduler::Scheduler;
 use crate::{Events, ModelSource};
+use aquatint::guard::Guards;
 use aquatint::provenance::WatermarkKey;
 use aquatint::runtime::Runtime;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub(crate) struct Models(Arc<Shared>);
 struct Shared {
     slots: Vec<Slot>,
     watermark: Option<WatermarkKey>,
+    guards: Option<Guards>,
     runtime: Runtime,
     /// Bytes that the weights of all loaded models may take together.
     budget: u64,
@@ -68,7 +70,7 @@ struct Shared {
 impl Models {
     pub(crate) fn new(
         sources: Vec<ModelSource>,
-        watermark: Option<WatermarkKey>,
+        (watermark, guards): (Option<WatermarkKey>, Option<Guards>),
         runtime: Runtime,
         budget: u64,
         scheduler: Scheduler,
@@ -83,7 +85,7 @@ impl Models {
             }
         }
         let (uses, loading) = (AtomicU64::new(0), Mutex::default());
-        Self(Arc::new(Shared { slots, watermark, runtime, budget, scheduler, uses, loading, events }))
+        Self(Arc::new(Shared { slots, watermark, guards, runtime, budget, scheduler, uses, loading, events }))
     }
 
     /// The names, in the order in which they were given.
@@ -155,7 +157,8 @@ impl Shared {
         }
         let _one = self.loading.lock().await;
         let begun = Instant::now();
-        let (sources, watermark, runtime) = (slot.sources.clone(), self.watermark.clone(), self.runtime.clone());
+        let (sources, runtime) = (slot.sources.clone(), self.runtime.clone());
+        let (watermark, guards) = (self.watermark.clone(), self.guards.clone());
         let broken = |reason: String| slot.broken(place, reason);
         let described = tokio::task::spawn_blocking({
             let (source, runtime) = (sources[0].clone(), runtime.clone());
@@ -164,7 +167,7 @@ impl Shared {
         let (checkpoint, bytes) =
             described.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
         self.make_room(bytes);
-        let load = move || Loaded::all(&sources, checkpoint, bytes, watermark.as_ref(), &runtime);
+        let load = move || Loaded::all(&sources, checkpoint, bytes, (watermark.as_ref(), guards.as_ref()), &runtime);
         let loading = tokio::task::spawn_blocking(load);
         let loaded = loading.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
         let all: Vec<Arc<Loaded>> = loaded.into_iter().map(Arc::new).collect();

@@ -153,8 +153,8 @@ impl Serving {
         let budget = settings.model_memory.or(runtime::memory().map(|memory| memory.available / 2));
         let sources = settings.models.clone();
         let budget = budget.unwrap_or(MODEL_MEMORY);
-        let watermark = settings.watermark.clone();
-        let models = Models::new(sources, watermark, runtime, budget, scheduler.clone(), events.clone());
+        let marks = (settings.watermark.clone(), settings.guards.clone());
+        let models = Models::new(sources, marks, runtime, budget, scheduler.clone(), events.clone());
         let ready = AtomicBool::new(false);
         let app = App::new(Shared {
             settings,

@@ -1,6 +1,7 @@
 //! How a server is set up.
 
 use aquatint::checkpoint::{adapter_name, is_order};
+use aquatint::guard::Guards;
 use aquatint::provenance::WatermarkKey;
 use std::path::Path;
 use std::time::Duration;
@@ -98,6 +99,8 @@ pub struct ServeSettings {
     pub model_memory: Option<u64>,
     /// The key of the mark that every text has which is written here.
     pub watermark: Option<WatermarkKey>,
+    /// Who judges what is given and what is written; nobody by default.
+    pub guards: Option<Guards>,
     /// Whether texts of requests are reported.
     pub log_prompts: bool,
     /// Whether the page is served.
@@ -124,6 +127,7 @@ impl ServeSettings {
             grace: Duration::from_secs(20),
             model_memory: None,
             watermark: None,
+            guards: None,
             log_prompts: false,
             page: true,
         }

@@ -1,6 +1,6 @@
 //! What the subcommands of `eval` take.
 
-use super::{DeviceArguments, ReportFormat, SamplingArguments};
+use super::{DeviceArguments, EvalGuardArguments, ReportFormat, SamplingArguments};
 use aquatint_corpus::{Encoding, Format};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -59,6 +59,10 @@ pub(crate) enum EvalCommand {
     /// in the training text are ranked among others by what they cost (exposure, in bits): with what stands before them given,
     /// with both sides given, and with the secret given and both sides open.
     Memory(MemoryArguments),
+    /// Measure guards on labelled texts: how many they catch of those to be refused, and how many others they refuse
+    ///
+    /// Texts are judged as they would be given, with their holes; no model is needed. Shares have 95 % intervals (Wilson).
+    Guard(EvalGuardArguments),
     /// Solve Sudoku puzzles that are not in the training data
     Sudoku(SudokuArguments),
     /// Write Sudoku puzzles with their solutions as training data

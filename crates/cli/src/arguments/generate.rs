@@ -1,6 +1,6 @@
 //! What `generate` takes.
 
-use super::{DeviceArguments, MediaArguments, SamplingArguments};
+use super::{DeviceArguments, GuardArguments, MediaArguments, SamplingArguments};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -52,6 +52,9 @@ pub(crate) struct GenerateArguments {
 
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
+
+    #[command(flatten)]
+    pub(crate) guard: GuardArguments,
 
     #[command(flatten)]
     pub(crate) media: MediaArguments,

@@ -1,6 +1,6 @@
 //! What `run` takes.
 
-use super::{DeviceArguments, MediaArguments, SamplingArguments};
+use super::{DeviceArguments, GuardArguments, MediaArguments, SamplingArguments};
 use clap::Args;
 
 /// What `run` takes.
@@ -27,6 +27,9 @@ pub(crate) struct RunArguments {
 
     #[command(flatten)]
     pub(crate) sampling: SamplingArguments,
+
+    #[command(flatten)]
+    pub(crate) guard: GuardArguments,
 
     #[command(flatten)]
     pub(crate) media: MediaArguments,

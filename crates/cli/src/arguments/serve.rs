@@ -1,6 +1,6 @@
 //! What `serve` takes.
 
-use super::DeviceArguments;
+use super::{DeviceArguments, GuardArguments};
 use aquatint_serve::ServeSettings;
 use clap::Args;
 use std::path::PathBuf;
@@ -74,6 +74,9 @@ pub(crate) struct ServeArguments {
     /// Mark every text that is written by the key of this file (`aquatint watermark-key`); /v1/models says so
     #[arg(long, value_name = "KEYFILE", help_heading = "Provenance")]
     pub(crate) watermark: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) guard: GuardArguments,
 
     /// Print the texts of requests (with --verbose)
     #[arg(long, help_heading = "Output")]

@@ -26,7 +26,8 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     many::check(arguments)?;
     let typed = typed(arguments)?;
     let (model, layout) = (arguments.model.as_deref(), arguments.layout.as_deref());
-    let session = Session::open_with(model, layout, &arguments.device, printer)?;
+    let guards = arguments.guard.read(printer)?;
+    let session = Session::open_with(model, layout, &arguments.device, printer)?.with_guards(guards);
     let prepared = match &arguments.tokens {
         None => session.prepare(Template::parse(&typed)?, &arguments.sampling, printer)?,
         Some(_) => session.prepare_tokens(&typed, &arguments.sampling, printer)?,
@@ -109,7 +110,7 @@ type Steps = Vec<Vec<TokenId>>;
 fn request_of(arguments: &GenerateArguments, session: &Session, prepared: &Prepared) -> Request {
     match &arguments.tokens {
         None => session.request_of(prepared),
-        Some(_) => Session::request_of_tokens(prepared),
+        Some(_) => session.request_of_tokens(prepared),
     }
 }
 

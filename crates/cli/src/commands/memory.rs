@@ -87,7 +87,7 @@ fn secrets(path: &Path) -> Result<Vec<Canary>, Failure> {
 }
 
 /// A corpus that texts are compared with.
-fn indexed(path: &Path, printer: &Printer) -> Result<CorpusIndex, Failure> {
+pub(crate) fn indexed(path: &Path, printer: &Printer) -> Result<CorpusIndex, Failure> {
     let (index, report) = CorpusIndex::open(&Source::new(path))?;
     tell("corpus", &report, printer);
     printer.note(format_args!("corpus: {}", counted(index.words() as u64, "word")));

@@ -20,7 +20,8 @@ const MORE: &str = "... ";
 pub(crate) fn run(arguments: &RunArguments, printer: &Printer) -> Result<(), Failure> {
     let model = arguments.model.as_deref().or(arguments.model_flag.as_deref());
     let words = arguments.words.as_deref().or(arguments.prompt.as_deref());
-    let session = Session::open(model, &arguments.device, printer)?;
+    let guards = arguments.guard.read(printer)?;
+    let session = Session::open(model, &arguments.device, printer)?.with_guards(guards);
     let RunArguments { sampling, media, .. } = arguments;
     let answerer = Answerer { session: &session, sampling, media, printer };
     if let Some(words) = words.filter(|words| *words != "-") {

@@ -13,7 +13,7 @@ use std::time::Duration;
 const POLL: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<(), Failure> {
-    let settings = settings(arguments)?;
+    let settings = settings(arguments, printer)?;
     let runtime = arguments.device.runtime(printer)?;
     if settings.api_keys.is_empty() && !is_loopback(&settings.host) {
         printer.warn(format_args!(
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<(), F
     Ok(ended?)
 }
 
-fn settings(arguments: &ServeArguments) -> Result<ServeSettings, Failure> {
+fn settings(arguments: &ServeArguments, printer: &Printer) -> Result<ServeSettings, Failure> {
     let mut models: Vec<_> = arguments.models.iter().flat_map(|model| ModelSource::named(model)).collect();
     if models.is_empty() {
         models = ModelSource::named(builtin::DEFAULT);
@@ -55,6 +55,7 @@ fn settings(arguments: &ServeArguments) -> Result<ServeSettings, Failure> {
         grace: Duration::from_secs(arguments.grace),
         model_memory: arguments.model_memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
         watermark: arguments.watermark.as_deref().map(watermark::read).transpose()?,
+        guards: arguments.guard.read(printer)?,
         log_prompts: arguments.log_prompts,
         page: !arguments.no_page,
         ..ServeSettings::new(models)

@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 69] = [
+const FLAGS: [(&str, Effect); 73] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--count", Always),
@@ -186,6 +186,11 @@ const FLAGS: [(&str, Effect); 69] = [
     ("--molecule", Always),
     // Needs a file: `watermarks.rs` says when it has no effect.
     ("--watermark", Always),
+    // These need files: `guards.rs` says what they refuse.
+    ("--guard", Always),
+    ("--novel", Always),
+    ("--novel-run", Always),
+    ("--repairs", Warned(&["The [[4]] saw.", "--repairs", "2"], "there is no guard")),
     // The same seed gives the same text, also where nothing is drawn.
     ("--seed", Always),
     ("--device", Always),

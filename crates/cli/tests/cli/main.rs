@@ -13,6 +13,7 @@ mod fixtures;
 mod foreign_folders;
 mod generation;
 mod gguf;
+mod guards;
 mod hub;
 mod interrupting;
 mod measuring;

@@ -17,6 +17,8 @@ fn help() {
         "generate",
         "watermark-key",
         "detect",
+        "guard-classifier",
+        "eval guard",
         "train",
         "eval likelihood",
         "eval codec",

@@ -43,6 +43,8 @@ pub(super) struct Track {
     reported: usize,
     /// Steps taken in all blocks.
     taken: usize,
+    /// Times that the current block was repaired.
+    pub(super) repairs: usize,
     /// Whether the next step is the one in which the row before the block answers for its first position.
     pub(super) opening: bool,
     /// Where its drafts stand, if it speculates.
@@ -73,6 +75,7 @@ impl Track {
             step: 0,
             reported: 0,
             taken: 0,
+            repairs: 0,
             opening: false,
             speculation: Speculation::of(part, spec),
             stability: None,
@@ -153,7 +156,8 @@ impl Track {
     ) -> Result<ControlFlow<()>, GenerateError> {
         let (block, index, planned) = (self.block, self.reported, self.planned(filling));
         let mut predictions = self.propose(filling, (branches, answers), &planned, model)?;
-        let Taken { changes, alternatives, unedited } = self.take(filling, &mut predictions, planned, model)?;
+        let mut taken = self.take(filling, &mut predictions, planned, model)?;
+        let unedited = taken.unedited;
         let entropy = predictions.proposal.mean_entropy();
         let counts = usize::from(!self.opening && self.speculation.is_none());
         self.step += counts;
@@ -171,6 +175,9 @@ impl Track {
             filling.canvas.close(position)?;
         }
 
+        let is_due = |track: &Self| track.is_block_filled(filling) && track.is_edited(filling, unedited);
+        let is_repaired = is_due(self) && self.repair(filling, &mut taken, model)?;
+        let Taken { changes, alternatives, .. } = taken;
         let still_open = if self.speculation.is_some() { self.block_open(filling).len() } else { 0 };
         self.speculation.iter_mut().for_each(|speculation| speculation.go_on(still_open));
         filling.statistics.steps += 1;
@@ -188,7 +195,7 @@ impl Track {
             open,
             forward_passes: filling.statistics.forward_passes,
         });
-        if flow.is_continue() && self.is_block_filled(filling) {
+        if flow.is_continue() && !is_repaired && self.is_block_filled(filling) {
             if self.is_edited(filling, unedited) {
                 flow = report(DenoisingEvent::BlockCommitted { part, block, of: self.plan.blocks.len() });
                 self.block += 1;
@@ -245,13 +252,25 @@ impl Track {
         if self.block == of {
             return ControlFlow::Continue(());
         }
-        (self.step, self.reported) = (0, 0);
+        (self.step, self.reported, self.repairs) = (0, 0, 0);
         let positions = self.block_open(filling);
         self.opening = self.plan.openings[self.block] && positions.first() == self.plan.blocks[self.block].first();
         self.stability.clone_from(&filling.settings(self.part).stability);
         self.lengths = self.plan.lengths.map(|_| LengthEdits::new(&positions));
         let (part, block, steps) = (self.part, self.block, self.block_steps(filling.settings(self.part)));
         report(DenoisingEvent::BlockStarted { part, block, of, positions: &positions, steps })
+    }
+
+    /// Has the block go on with these positions open again, of which none was before: by the steps of its plan that are left when
+    /// as many are open, and by all of them where an open position is written at every step.
+    pub(super) fn go_back(&mut self, filling: &Filling, positions: &[usize], revises: bool) {
+        self.opening = self.plan.openings[self.block] && positions.first() == self.plan.blocks[self.block].first();
+        let open = positions.len() - usize::from(self.opening);
+        let steps = self.plan.plan.blocks()[self.block].steps();
+        let from = steps.iter().position(|step| step.open_before <= open);
+        self.step = if revises { 0 } else { from.unwrap_or(steps.len().saturating_sub(1)) };
+        self.reported = self.step;
+        self.stability.clone_from(&filling.settings(self.part).stability);
     }
 
     /// Steps of the current block that fill it, at most.

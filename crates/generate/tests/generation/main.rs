@@ -1,5 +1,6 @@
 //! The generation loop against denoisers in closed form and a small real network.
 
+mod audit;
 mod causal;
 mod chain;
 mod conditioning;

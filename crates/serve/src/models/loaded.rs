@@ -6,6 +6,7 @@ use crate::{AdapterChoice, ModelSource};
 use aquatint::checkpoint::Checkpoint;
 use aquatint::diffusion::Domain;
 use aquatint::generate::{Engine, Limits};
+use aquatint::guard::Guards;
 use aquatint::network::{Denoiser, NetworkKind};
 use aquatint::provenance::WatermarkKey;
 use aquatint::runtime::Runtime;
@@ -45,12 +46,13 @@ pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoin
 }
 
 impl Loaded {
-    /// The models of one path, whose weights are in memory once. All they write has the mark of this key.
+    /// The models of one path, whose weights are in memory once. All they write has the mark of this key, and what is given
+    /// and written is judged by these guards.
     pub(super) fn all(
         sources: &[ModelSource],
         checkpoint: Checkpoint,
         bytes: u64,
-        watermark: Option<&WatermarkKey>,
+        (watermark, guards): (Option<&WatermarkKey>, Option<&Guards>),
         runtime: &Runtime,
     ) -> Result<Vec<Self>, Error> {
         let chosen = |source: &ModelSource| match &source.adapter {
@@ -67,7 +69,8 @@ impl Loaded {
         limits.bytes /= sources.len().max(1);
         limits.reuse_bytes /= sources.len().max(1);
         let load = |((source, adapter), network): ((&ModelSource, Option<String>), Box<dyn Denoiser>)| {
-            let model = Model::with_adapter(checkpoint.clone(), network, adapter)?.with_watermark(watermark.cloned());
+            let model = Model::with_adapter(checkpoint.clone(), network, adapter)?;
+            let model = model.with_watermark(watermark.cloned()).with_guards(guards.cloned());
             let media = model.media_kinds().into_iter().map(|kind| Medium::of(&model, kind));
             let media = media.collect::<Result<_, _>>()?;
             Ok(Self {

@@ -43,6 +43,9 @@ struct ModelMeta {
     /// The scheme of the mark that its texts have: `gumbel`, `green`, `order`.
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark: Option<&'static str>,
+    /// Whether guards judge what is given and what is written; only where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guarded: Option<bool>,
 }
 
 fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
@@ -58,6 +61,7 @@ fn entry(app: &App, name: &str) -> Result<ModelEntry, ApiError> {
             vocabulary_size: loaded.checkpoint().spec.vocabulary_size,
             media: loaded.media.clone(),
             watermark: loaded.model.watermark().map(|key| key.kind().name()),
+            guarded: loaded.model.guards().map(|_| true),
         }),
     })
 }

@@ -13,7 +13,7 @@ use crate::scheduler::{Cancelled, Client, Ended, Update};
 use crate::sheet::{Sent, Sheet};
 use crate::wire;
 use aquatint::vocabulary::TokenId;
-use aquatint::{FinishReason, MediaFile, Prepared, Statistics, TemplateCanvas};
+use aquatint::{FinishReason, MediaFile, Prepared, Settings, Statistics, TemplateCanvas};
 use futures_util::future::try_join_all;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -141,7 +141,12 @@ impl TextRun {
         let Prepared { template_canvas, settings, .. } = prepared;
         let hole = template_canvas.holes().next();
         let (hole, owes_blank) = hole.ok_or_else(|| ApiError::invalid("the canvas has no open position"))?;
-        let transcript = Transcript::new(&template_canvas, hole, owes_blank, &settings);
+        let takes_back = |loaded: &Loaded, settings: &Settings| {
+            let revises = !settings.remasking().is_none() || settings.revises() || settings.editing().is_some();
+            // What a guard has opened again was written already.
+            revises || loaded.model.guards().is_some()
+        };
+        let transcript = Transcript::new(&template_canvas, hole, owes_blank, takes_back(&loaded, &settings));
         let sheet = watched.then(|| Sheet::new(index, loaded.clone(), template_canvas.clone(), Sent::default()));
         let (shown, searched, cut, pending, seed) = (0, 0, None, VecDeque::new(), settings.seed());
         let (metrics, blocking, begun) = (app.metrics.clone(), app.blocking.clone(), Instant::now());

@@ -7,9 +7,9 @@
 use super::WrittenToken;
 use super::characters::take_characters;
 use crate::scheduler::StepUpdate;
+use aquatint::TemplateCanvas;
 use aquatint::generate::ChangeKind;
 use aquatint::vocabulary::{Before, TokenId, Vocabulary};
-use aquatint::{Settings, TemplateCanvas};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -46,11 +46,12 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
+    /// Nothing yet of a hole; `takes_back` says whether tokens can be taken back or edited within their block.
     pub(super) fn new(
         template_canvas: &TemplateCanvas,
         hole: Range<usize>,
         owes_blank: bool,
-        settings: &Settings,
+        takes_back: bool,
     ) -> Self {
         let canvas = template_canvas.canvas();
         // A text goes on behind what closes a picture or a sound.
@@ -59,7 +60,7 @@ impl Transcript {
         Self {
             places: vec![Place::Open; hole.len()],
             unsettled: BTreeSet::new(),
-            takes_back: !settings.remasking().is_none() || settings.revises() || settings.editing().is_some(),
+            takes_back,
             before: canvas.tokens()[begin..hole.start].to_vec(),
             read: 0,
             starts: Vec::new(),

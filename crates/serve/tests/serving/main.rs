@@ -5,6 +5,7 @@ mod completions;
 mod description;
 mod documentation;
 mod given_media;
+mod guards;
 mod laws;
 mod media;
 mod metrics;

@@ -13,7 +13,7 @@ use crate::source_report::counted;
 use crate::{interrupt, watermark};
 use aquatint::provenance::SchemeKind;
 use aquatint::{DenoisingEvent, Prepared};
-use aquatint_generate::FinishReason;
+use aquatint_generate::{FinishReason, GenerateError};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -57,6 +57,7 @@ fn warn_of_period((arguments, count): (&GenerateArguments, u64), printer: &Print
 #[derive(Default)]
 struct Sum {
     filled: u64,
+    refused: u64,
     tokens: usize,
     broken_bytes: usize,
     /// The seed of the last one that was filled.
@@ -86,7 +87,17 @@ pub(super) fn run(
         let files =
             numbers.map(|number| MediaOut::create_one_of(&first.template_canvas, &arguments.media, (number, count)));
         let files = files.collect::<Result<Vec<MediaOut>, Failure>>()?;
-        for ((prepared, out), (filled, steps)) in batch.iter().zip(files).zip(fill(arguments, session, &batch)?) {
+        for ((prepared, out), filled) in batch.iter().zip(files).zip(fill(arguments, session, &batch)) {
+            let (filled, steps) = match filled {
+                Ok(filled) => filled,
+                // Another seed may write what passes.
+                Err(error @ aquatint::Error::Generate(GenerateError::Refused { .. })) => {
+                    printer.note(format_args!("seed {}: {error}", prepared.settings.seed()));
+                    sum.refused += 1;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if filled.outcome.reason != FinishReason::Cancelled {
                 let Written { pieces, outcome, abstained } = written(arguments, session, (prepared, &filled, steps))?;
                 print((arguments, printer), (&outcome, &pieces), &out.write(&pieces, filled.outcome.reason)?)?;
@@ -113,14 +124,19 @@ pub(super) fn run(
         rate(sum.tokens, seconds),
         rate(sum.filled as usize, seconds),
     ));
-    match sum.filled == count {
-        true => Ok(()),
-        false => Err(Failure::interrupted(format!("stopped when {} of {count} were filled", sum.filled))),
+    match (sum.filled == count, sum.filled + sum.refused == count) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Failure::new(format!("{} of {count} were refused", sum.refused))),
+        (false, false) => Err(Failure::interrupted(format!("stopped when {} of {count} were filled", sum.filled))),
     }
 }
 
 /// Fills some canvases together. Of canvases of ids all tokens after each step come with them.
-fn fill(arguments: &GenerateArguments, session: &Session, batch: &[Prepared]) -> Result<Vec<(Filled, Steps)>, Failure> {
+fn fill(
+    arguments: &GenerateArguments,
+    session: &Session,
+    batch: &[Prepared],
+) -> Vec<Result<(Filled, Steps), aquatint::Error>> {
     let requests: Vec<_> = batch.iter().map(|prepared| request_of(arguments, session, prepared)).collect();
     let tokens = |prepared: &Prepared| vec![prepared.template_canvas.canvas().tokens().to_vec()];
     let mut steps: Vec<Steps> = batch.iter().map(tokens).collect();
@@ -134,11 +150,11 @@ fn fill(arguments: &GenerateArguments, session: &Session, batch: &[Prepared]) ->
             _ => {}
         }
         if interrupt::pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    let filled = outcomes.into_iter().zip(seconds).map(|((outcome, certainties), seconds)| Filled {
-        outcome,
-        seconds,
-        certainties,
     });
-    Ok(filled.zip(steps).collect())
+    let each = outcomes.into_iter().zip(seconds).zip(steps);
+    each.map(|((outcome, seconds), steps)| {
+        let (outcome, certainties) = outcome?;
+        Ok((Filled { outcome, seconds, certainties }, steps))
+    })
+    .collect()
 }

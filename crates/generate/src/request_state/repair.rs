@@ -1,0 +1,80 @@
+//! The repair of a block that an audit refuses; see [`crate::Audit`].
+
+use super::filling::Filling;
+use super::step::Taken;
+use super::track::Track;
+use crate::event::{Change, ChangeKind};
+use crate::model::Model;
+use crate::{GenerateError, Offence};
+use aquatint_diffusion::TokenId;
+
+/// The purpose of the noise of positions that are opened again.
+const REPAIR: u64 = 0x0072_6570_6169_7265;
+
+impl Track {
+    /// Has the block judged that is filled now. What offends is opened again, as the changes of the step say then. Returns whether
+    /// anything was.
+    ///
+    /// # Errors
+    /// [`GenerateError::Refused`] where something offends that cannot be opened again: no position of the block is part of it, a
+    /// constraint holds it, drafts or insertions and deletions fill the block, or it was repaired as often as it may be.
+    pub(super) fn repair(
+        &mut self,
+        filling: &mut Filling,
+        taken: &mut Taken,
+        model: &Model<'_>,
+    ) -> Result<bool, GenerateError> {
+        let Some(audit) = filling.request.audit.clone() else { return Ok(false) };
+        let block = &self.plan.blocks[self.block()];
+        let Some(Offence { mut positions, reason }) = audit.judge(&filling.canvas, block) else { return Ok(false) };
+        positions.retain(|position| {
+            let is_written = block.binary_search(position).is_ok() && filling.canvas.is_committed(*position);
+            // What falls away behind an end token is not brought back.
+            is_written && !filling.is_end(*position) && !self.is_constrained(*position)
+        });
+        let is_fixed = self.speculation.is_some() || self.lengths.is_some();
+        if positions.is_empty() || is_fixed || self.repairs >= audit.repairs() {
+            return Err(GenerateError::Refused { reason, repairs: self.repairs });
+        }
+        let (canvas, certainty) = (&mut filling.canvas, &mut filling.certainty);
+        for &position in &positions {
+            let token = canvas.tokens()[position];
+            self.proposer.refuse(position, token);
+            canvas.reopen(position, token)?;
+            certainty[position] = 0.0;
+        }
+        model.process.scatter(canvas, &positions, self.repairs as u64, self.key.fold(REPAIR));
+        let tokens = canvas.tokens();
+        let renoised = positions.iter().map(|&position| Change {
+            position,
+            token: tokens[position],
+            confidence: 0.0,
+            entropy: None,
+            kind: ChangeKind::Renoised,
+        });
+        taken.replace(renoised.collect());
+        self.repairs += 1;
+        filling.statistics.repairs += 1;
+        self.go_back(filling, &positions, model.process.revises());
+        Ok(true)
+    }
+}
+
+impl Taken {
+    /// Has these changes in place of those that the step made of the same positions.
+    fn replace(&mut self, changes: Vec<Change>) {
+        let are_reported = !self.alternatives.is_empty();
+        let mut alternatives = std::mem::take(&mut self.alternatives);
+        alternatives.resize(self.changes.len(), Vec::new());
+        let is_left = |change: &Change| changes.iter().all(|new| new.position != change.position);
+        let mut all: Vec<(Change, Vec<(TokenId, f64)>)> =
+            std::mem::take(&mut self.changes).into_iter().zip(alternatives).filter(|(old, _)| is_left(old)).collect();
+        all.extend(changes.iter().map(|change| (*change, Vec::new())));
+        all.sort_by_key(|(change, _)| change.position);
+        let (changes, alternatives) = all.into_iter().unzip();
+        self.changes = changes;
+        if are_reported {
+            self.alternatives = alternatives;
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A guard by a linear classifier over the words of a text: the logistic function of a bias and the weights of the n-grams of
+//! words that are there, each counted once.
+//!
+//! It judges windows of so many words as the longest text had that it was trained on, so that a sentence weighs the same in a
+//! short text and in a long one. Word order beyond an n-gram, negation and meaning are nothing to it.
+
+use crate::{Finding, Guard, GuardError, Reading};
+use aquatint_evaluate::text_words;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// What a file says that it is.
+const KIND: &str = "linear";
+/// Words of an n-gram at most.
+const LONGEST: usize = 5;
+
+/// A linear classifier, as its file has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinearClassifier {
+    kind: String,
+    /// For messages; not in the file.
+    #[serde(skip)]
+    name: String,
+    /// Words of the n-grams, from one to so many.
+    words: usize,
+    /// Words of a text that are judged together.
+    window: usize,
+    /// From which probability on a text is refused.
+    threshold: f64,
+    bias: f64,
+    weights: BTreeMap<String, f64>,
+}
+
+impl LinearClassifier {
+    /// A classifier of these weights.
+    ///
+    /// # Errors
+    /// When a value cannot be.
+    pub(crate) fn new(
+        (words, window): (usize, usize),
+        threshold: f64,
+        bias: f64,
+        weights: BTreeMap<String, f64>,
+    ) -> Result<Self, GuardError> {
+        let (kind, name) = (KIND.to_owned(), "classifier".to_owned());
+        Self { kind, name, words, window, threshold, bias, weights }.checked()
+    }
+
+    /// What a file says; `name` is for messages.
+    ///
+    /// # Errors
+    /// When it is damaged, of another kind, or a value cannot be.
+    pub fn from_json(name: &str, json: &str) -> Result<Self, GuardError> {
+        let read: Self = serde_json::from_str(json).map_err(GuardError::Damaged)?;
+        Self { name: name.to_owned(), ..read }.checked()
+    }
+
+    /// What its file says.
+    ///
+    /// # Errors
+    /// Never of a classifier that was read or trained.
+    pub fn to_json(&self) -> Result<String, GuardError> {
+        serde_json::to_string_pretty(self).map_err(GuardError::Damaged)
+    }
+
+    /// How many n-grams have a weight.
+    pub fn size(&self) -> usize {
+        self.weights.len()
+    }
+
+    fn checked(self) -> Result<Self, GuardError> {
+        let refuse = |setting, given: String, allowed: &str| {
+            Err(GuardError::Setting { setting, given, allowed: allowed.to_owned() })
+        };
+        if self.kind != KIND {
+            return refuse("kind", format!("{:?}", self.kind), "\"linear\"");
+        }
+        if !(1..=LONGEST).contains(&self.words) {
+            return refuse("words", self.words.to_string(), "1 to 5");
+        }
+        if self.window < self.words {
+            return refuse("window", self.window.to_string(), "as many as `words` or more");
+        }
+        if !(self.threshold > 0.0 && self.threshold < 1.0) {
+            return refuse("threshold", self.threshold.to_string(), "more than 0 and less than 1");
+        }
+        if !self.bias.is_finite() {
+            return refuse("bias", self.bias.to_string(), "a finite number");
+        }
+        if self.weights.is_empty() {
+            return refuse("weights", "empty".to_owned(), "one n-gram or more");
+        }
+        for (gram, weight) in &self.weights {
+            let words: Vec<String> = text_words(gram).into_iter().map(|(word, _)| word).collect();
+            if words.join(" ") != *gram || !(1..=self.words).contains(&words.len()) {
+                return refuse(
+                    "weights",
+                    format!("of {gram:?}"),
+                    "of as many words in lower case as `words` says, with one blank between two",
+                );
+            }
+            if !weight.is_finite() {
+                return refuse("weights", format!("{weight} of {gram:?}"), "a finite number");
+            }
+        }
+        Ok(self)
+    }
+
+    /// The weighted n-grams that begin with each word, with where they end.
+    fn weighted(&self, words: &[(String, Range<usize>)]) -> Vec<Vec<(usize, &str, f64)>> {
+        let of_start = |start: usize| {
+            let mut gram = String::new();
+            let mut grams = Vec::new();
+            for (end, (word, _)) in words.iter().enumerate().skip(start).take(self.words) {
+                if end > start {
+                    gram.push(' ');
+                }
+                gram.push_str(word);
+                if let Some((known, weight)) = self.weights.get_key_value(&gram) {
+                    grams.push((end + 1, known.as_str(), *weight));
+                }
+            }
+            grams
+        };
+        (0..words.len()).map(of_start).collect()
+    }
+}
+
+/// The probability of a sum of weights.
+pub(crate) fn logistic(sum: f64) -> f64 {
+    1.0 / (1.0 + (-sum).exp())
+}
+
+impl Guard for LinearClassifier {
+    fn judge(&self, reading: &Reading) -> Option<Finding> {
+        let words = text_words(reading.text());
+        let weighted = self.weighted(&words);
+        let (mut most, mut offending) = (0.0f64, BTreeSet::new());
+        for start in 0..=words.len().saturating_sub(self.window) {
+            let end = words.len().min(start + self.window);
+            let within = weighted[start..end].iter().enumerate().flat_map(|(at, grams)| {
+                grams.iter().filter(|(behind, ..)| *behind <= end).map(move |gram| (start + at, gram))
+            });
+            let within: Vec<(usize, &(usize, &str, f64))> = within.collect();
+            let distinct: BTreeMap<&str, f64> = within.iter().map(|(_, (_, gram, weight))| (*gram, *weight)).collect();
+            let probability = logistic(self.bias + distinct.values().sum::<f64>());
+            if probability >= self.threshold {
+                most = most.max(probability);
+                let raising = within.iter().filter(|(_, (_, _, weight))| *weight > 0.0);
+                offending.extend(raising.flat_map(|(at, (behind, ..))| *at..*behind));
+                // Where it is the bias that refuses, all of it offends.
+                if distinct.values().all(|weight| *weight <= 0.0) {
+                    offending.extend(start..end);
+                }
+            }
+        }
+        if most == 0.0 {
+            return None;
+        }
+        let reason = format!("the classifier {} gives it {most:.2}; allowed: less than {}", self.name, self.threshold);
+        Some(Finding { reason, bytes: offending.into_iter().map(|word| words[word].1.clone()).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Passage;
+    use aquatint_vocabulary::Template;
+
+    const FILE: &str = r#"{"kind": "linear", "words": 2, "window": 4, "threshold": 0.5, "bias": -2,
+        "weights": {"vork": 1.5, "the vork": 1.0, "garden": -3.0}}"#;
+
+    fn found(template: &str) -> Vec<Vec<String>> {
+        let guard = LinearClassifier::from_json("c.json", FILE).unwrap();
+        let passage = Passage::of_template(&Template::parse(template).unwrap());
+        let judge = |reading: &Reading| {
+            let Finding { bytes, .. } = guard.judge(reading)?;
+            Some(bytes.into_iter().map(|bytes| reading.text()[bytes].to_owned()).collect())
+        };
+        passage.readings().iter().filter_map(judge).collect()
+    }
+
+    #[test]
+    fn weights_of_a_window_add_up_and_each_n_gram_counts_once() {
+        assert_eq!(found("Open the Vork now"), [["the", "Vork"]]);
+        // 1.5 − 2 whether it is there once or twice, and what speaks against it counts within its window only.
+        assert_eq!(found("vork vork vork"), [[""; 0]; 0]);
+        assert_eq!(found("open the vork garden"), [[""; 0]; 0]);
+        assert_eq!(found("garden one two three the vork"), [["the", "vork"]]);
+        assert_eq!(found(""), [[""; 0]; 0]);
+        let guard = LinearClassifier::from_json("c.json", FILE).unwrap();
+        let reason = guard.judge(&Passage::of_text("the vork").readings()[0]).unwrap().reason;
+        assert_eq!(reason, "the classifier c.json gives it 0.62; allowed: less than 0.5");
+    }
+
+    #[test]
+    fn fragments_between_holes_are_judged_together() {
+        assert_eq!(found("open the [[6]] vork"), [["the", "vork"], ["the", "vork"]]);
+        assert_eq!(found("open the vo[[1]]rk"), [["the", "vork"]]);
+    }
+
+    #[test]
+    fn damaged_files_are_refused_by_what_is_wrong() {
+        let refused = |from: &str, to: &str| {
+            assert!(FILE.contains(from), "{from}");
+            LinearClassifier::from_json("c.json", &FILE.replace(from, to)).unwrap_err().to_string()
+        };
+        assert_eq!(refused("}}", ""), "this is no classifier, or it is damaged");
+        assert_eq!(refused("\"bias\": -2,", ""), "this is no classifier, or it is damaged");
+        assert_eq!(refused("\"bias\"", "\"more\": 1, \"bias\""), "this is no classifier, or it is damaged");
+        assert_eq!(refused("linear", "deep"), "`kind` is \"deep\"; allowed: \"linear\"");
+        assert_eq!(refused("\"words\": 2", "\"words\": 6"), "`words` is 6; allowed: 1 to 5");
+        assert_eq!(refused("\"window\": 4", "\"window\": 1"), "`window` is 1; allowed: as many as `words` or more");
+        assert_eq!(refused("0.5", "1.0"), "`threshold` is 1; allowed: more than 0 and less than 1");
+        assert_eq!(refused("-2,", "1e999,"), "this is no classifier, or it is damaged");
+        assert!(refused("\"vork\"", "\"Vork\"").starts_with("`weights` is of \"Vork\"; allowed: "));
+        assert!(refused("\"the vork\"", "\"see the vork\"").starts_with("`weights` is of \"see the vork\""));
+        let start = FILE.find("{\"vork\"").unwrap();
+        let empty = format!("{}{{}}}}", &FILE[..start]);
+        let error = LinearClassifier::from_json("c.json", &empty).unwrap_err().to_string();
+        assert_eq!(error, "`weights` is empty; allowed: one n-gram or more");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let guard = LinearClassifier::from_json("c.json", FILE).unwrap();
+        assert_eq!(LinearClassifier::from_json("c.json", &guard.to_json().unwrap()).unwrap(), guard);
+    }
+}

@@ -1,0 +1,76 @@
+//! A server that judges what it is given and what it writes.
+
+use crate::support::Running;
+use aquatint::guard::{Guard, Guards, WordList};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn guards(list: &str, repairs: usize) -> Guards {
+    let list: Arc<dyn Guard> = Arc::new(WordList::parse("words", list).unwrap());
+    Guards::new(vec![list], repairs)
+}
+
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
+}
+
+fn body() -> Value {
+    json!({ "prompt": "Once upon a time", "max_tokens": 24, "temperature": 1, "seed": 5 })
+}
+
+#[test]
+fn a_given_text_that_offends_is_refused_on_every_path() {
+    let running = Running::with(|settings| settings.guards = Some(guards("pick a lock", 3)));
+    let chat = |text: &str| json!({ "messages": [{ "role": "user", "content": text }], "max_tokens": 4 });
+    let requests = [
+        ("/v1/completions", json!({ "prompt": "How to pick a lock", "max_tokens": 4 })),
+        ("/v1/completions", json!({ "prompt": "pick a ", "suffix": "lock", "max_tokens": 4 })),
+        ("/v1/chat/completions", chat("How to Pick a lock?")),
+        ("/v1/canvas", json!({ "template": "pick a l[[2]]ock" })),
+    ];
+    for (path, body) in requests {
+        let error = running.post(path, &body).expect(400)["error"].clone();
+        assert_eq!(
+            (&error["code"], &error["type"]),
+            (&"content_filter".into(), &"invalid_request_error".into()),
+            "{path}"
+        );
+        let message = error["message"].as_str().unwrap();
+        assert_eq!(message, "the given text is refused: it has what line 1 of the word list words says", "{path}");
+    }
+    running.post("/v1/chat/completions", &chat("How to pick a flower?")).expect(200);
+    assert_eq!(running.get("/v1/models").expect(200)["data"][0]["meta"]["guarded"], true);
+    running.stop().unwrap();
+}
+
+#[test]
+fn what_offends_is_written_anew_before_anybody_reads_it_or_refused() {
+    let free = Running::start();
+    let written = free.post("/v1/completions", &body()).expect(200)["choices"][0]["text"].as_str().unwrap().to_owned();
+    assert!(free.get("/v1/models").expect(200)["data"][0]["meta"].get("guarded").is_none());
+    free.stop().unwrap();
+    let word = words(&written).into_iter().max_by_key(String::len).unwrap();
+
+    let repairing = Running::with(|settings| settings.guards = Some(guards(&word, 20)));
+    let whole = repairing.post("/v1/completions", &body()).expect(200);
+    let text = whole["choices"][0]["text"].as_str().unwrap();
+    assert!(!words(text).contains(&word) && text != written, "{word}: {text}");
+    let mut streamed = body();
+    streamed["stream"] = json!(true);
+    let events = repairing.stream("/v1/completions", &streamed).events();
+    let chunks = events.iter().filter(|event| event.data != "[DONE]");
+    let parts = chunks.filter_map(|event| event.json().pointer("/choices/0/text")?.as_str().map(str::to_owned));
+    assert_eq!(parts.collect::<String>(), text, "what was streamed is not taken back");
+    repairing.stop().unwrap();
+
+    let refusing = Running::with(|settings| settings.guards = Some(guards(&word, 0)));
+    let error = refusing.post("/v1/completions", &body()).expect(400)["error"].clone();
+    assert_eq!(error["code"], "content_filter");
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("what was written is refused: it has what line 1 of the word list words says"),
+        "{message}"
+    );
+    refusing.stop().unwrap();
+}
