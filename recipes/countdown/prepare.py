@@ -35,11 +35,11 @@ def expression(a, first, b, second, c, right):
     return f"{inner}{second}{c}", apply(apply(a, first, b), second, c)
 
 
-def row(draws):
+def row(draws, operators):
     while True:
         numbers = [draws.randint(1, 25) for _ in range(3)]
         a, b, c = draws.sample(numbers, 3)
-        text, value = expression(a, draws.choice("+-*/"), b, draws.choice("+-*/"), c, draws.random() < 0.5)
+        text, value = expression(a, draws.choice(operators), b, draws.choice(operators), c, draws.random() < 0.5)
         if value is not None and value.denominator == 1 and 1 <= value <= 999:
             a, b, c = numbers
             puzzle = (*sorted(numbers), int(value))
@@ -51,6 +51,7 @@ def main():
     arguments.add_argument("folder")
     arguments.add_argument("--count", type=int, default=200_000, help="puzzles to learn from")
     arguments.add_argument("--unseen", type=int, default=500, help="puzzles held out")
+    arguments.add_argument("--operators", default="+-*/", help="those of the expressions; +- are learned within minutes")
     arguments.add_argument("--seed", type=int, default=0)
     given = arguments.parse_args()
     draws = random.Random(given.seed)
@@ -60,7 +61,7 @@ def main():
         with open(os.path.join(given.folder, f"{name}.jsonl"), "w", encoding="utf-8") as out:
             written = 0
             while written < count:
-                puzzle, prompt, completion = row(draws)
+                puzzle, prompt, completion = row(draws, given.operators)
                 if puzzle in held_out:
                     continue
                 if name == "unseen":
