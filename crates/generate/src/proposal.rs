@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// The purpose of these draws among a request's.
 const PROPOSE: u64 = 0x7072_6f70;
 
+/// Where the number of a repair begins in that of a step.
+const REPAIR_BITS: u32 = 40;
+
 /// What is never proposed in the spans of a domain.
 struct DomainTokens {
     domain: Domain,
@@ -33,6 +36,9 @@ pub(crate) struct Proposer {
     ends: Vec<Range<usize>>,
     /// What is never proposed at positions where a token was refused.
     refused: BTreeMap<usize, Vec<TokenId>>,
+    /// How often positions were opened again: each time steps have numbers of their own, since what drew a token that was
+    /// refused would favour its neighbours.
+    repairs: u64,
     /// Tokens that the penalties are for in this step, in the order of the canvas.
     repeated: Vec<TokenId>,
     /// What is added to the logits of tokens in this step.
@@ -78,6 +84,7 @@ impl Proposer {
             domains,
             ends: request.canvas.spans().iter().filter_map(|span| ends(&request.canvas, span)).collect(),
             refused: BTreeMap::new(),
+            repairs: 0,
             repeated: Vec::new(),
             biases,
             sampling,
@@ -114,11 +121,21 @@ impl Proposer {
         query_of(self.row_draw(canvas, position, planned, model), model)
     }
 
-    /// Never proposes a token at a position again.
-    pub(crate) fn refuse(&mut self, position: usize, token: TokenId) {
+    /// Never proposes a token at a position again. Returns whether a token of a vocabulary of this size is left.
+    pub(crate) fn refuse(&mut self, position: usize, token: TokenId, vocabulary_size: usize) -> bool {
         let mut forbidden = self.forbidden(position).to_vec();
         forbidden.push(token);
+        forbidden.sort_unstable();
+        forbidden.dedup();
+        let is_any_left = forbidden.len() < vocabulary_size;
         self.refused.insert(position, forbidden);
+        is_any_left
+    }
+
+    /// Begins a repair: what follows has draws of its own, and what was refused in other blocks needs no list any more.
+    pub(crate) fn begin_repair(&mut self, block: &[usize]) {
+        self.repairs += 1;
+        self.refused.retain(|position, _| block.binary_search(position).is_ok());
     }
 
     /// The tokens that are never proposed at a position.
@@ -146,7 +163,7 @@ impl Proposer {
             repeated: &self.repeated,
             biases: &self.biases,
             sampling: Sampling { temperature: self.shaping.temperature_at(planned), ..self.sampling },
-            uniform: self.uniforms.uniform(position, planned.number),
+            uniform: self.uniforms.uniform(position, planned.number + (self.repairs << REPAIR_BITS)),
             best: self.alternatives,
         }
     }

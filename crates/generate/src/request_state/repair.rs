@@ -17,7 +17,8 @@ impl Track {
     ///
     /// # Errors
     /// [`GenerateError::Refused`] where something offends that cannot be opened again: no position of the block is part of it, a
-    /// constraint holds it, drafts or insertions and deletions fill the block, or it was repaired as often as it may be.
+    /// constraint holds it, drafts or insertions and deletions fill the block, no other token is left for one of them, or it
+    /// was repaired as often as it may be.
     pub(super) fn repair(
         &mut self,
         filling: &mut Filling,
@@ -37,9 +38,12 @@ impl Track {
             return Err(GenerateError::Refused { reason, repairs: self.repairs });
         }
         let (canvas, certainty) = (&mut filling.canvas, &mut filling.certainty);
+        self.proposer.begin_repair(block);
         for &position in &positions {
             let token = canvas.tokens()[position];
-            self.proposer.refuse(position, token);
+            if !self.proposer.refuse(position, token, model.spec().vocabulary_size) {
+                return Err(GenerateError::Refused { reason, repairs: self.repairs });
+            }
             canvas.reopen(position, token)?;
             certainty[position] = 0.0;
         }

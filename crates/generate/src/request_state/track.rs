@@ -267,7 +267,7 @@ impl Track {
         self.opening = self.plan.openings[self.block] && positions.first() == self.plan.blocks[self.block].first();
         let open = positions.len() - usize::from(self.opening);
         let steps = self.plan.plan.blocks()[self.block].steps();
-        let from = steps.iter().position(|step| step.open_before <= open);
+        let from = steps.iter().position(|step| step.open_after < open);
         self.step = if revises { 0 } else { from.unwrap_or(steps.len().saturating_sub(1)) };
         self.reported = self.step;
         self.stability.clone_from(&filling.settings(self.part).stability);

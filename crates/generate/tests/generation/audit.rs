@@ -137,6 +137,47 @@ fn what_offends_after_the_last_repair_is_refused_with_its_reason() {
     assert_eq!(audit.judged.lock().unwrap().len(), 1);
 }
 
+/// Opens the first positions of a block again, once.
+#[derive(Debug)]
+struct Reopening {
+    count: usize,
+    judged: Mutex<usize>,
+}
+
+impl Audit for Reopening {
+    fn judge(&self, _: &Canvas, block: &[usize]) -> Option<Offence> {
+        let mut judged = self.judged.lock().unwrap();
+        *judged += 1;
+        (*judged == 1).then(|| Offence { positions: block[..self.count].to_vec(), reason: "the first".to_owned() })
+    }
+
+    fn repairs(&self) -> usize {
+        1
+    }
+}
+
+#[test]
+fn a_repair_takes_the_steps_that_the_plan_has_for_what_is_open() {
+    let passes = |count: usize, steps: usize| {
+        let settings = Settings::builder().steps(steps).policy_named("sequential").seed(3).build().unwrap();
+        let audit = Reopening { count, judged: Mutex::default() };
+        let request = Request::new(canvas(12), settings).with_audit(Some(Arc::new(audit)));
+        filled(&Chain::mixed(6), &process(), &request).unwrap().statistics.forward_passes
+    };
+    // One position a step, two and four.
+    assert_eq!([1, 5, 12].map(|count| passes(count, 12)), [13, 17, 24]);
+    assert_eq!([1, 5, 12].map(|count| passes(count, 6)), [7, 9, 12]);
+    assert_eq!([1, 5, 12].map(|count| passes(count, 3)), [4, 5, 6]);
+}
+
+#[test]
+fn where_every_token_was_refused_at_a_position_that_is_what_the_error_says() {
+    let settings = Settings::builder().steps(2).seed(1);
+    let audit = refusing(&(0..100).collect::<Vec<TokenId>>(), 1_000);
+    let error = filled(&Chain::mixed(6), &process(), &request(2, settings, &audit)).unwrap_err();
+    assert!(matches!(error, GenerateError::Refused { repairs: 1..10, .. }), "{error:?}");
+}
+
 /// Offends by what no block has.
 #[derive(Debug)]
 struct Elsewhere;
