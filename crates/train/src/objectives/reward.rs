@@ -91,6 +91,8 @@ struct Counted {
 
 /// What the weight of entropy changes by with each rollout.
 const ENTROPY_STEP: f64 = 0.01;
+/// The most that it weighs: a nat of a completion as much as a deviation of the rewards.
+const ENTROPY_MOST: f64 = 1.0;
 
 /// The log-probabilities of a plan's terms, reading by reading.
 type LogProbabilities = Vec<Vec<f64>>;
@@ -183,7 +185,7 @@ impl RewardObjective {
         let entropy = -per_token.iter().sum::<f64>() / per_token.len().max(1) as f64;
         let is_below = entropy < self.recipe.entropy_floor;
         let by = if is_below { ENTROPY_STEP } else { -ENTROPY_STEP };
-        self.entropy_weight = f64::max(0.0, self.entropy_weight + by);
+        self.entropy_weight = (self.entropy_weight + by).clamp(0.0, ENTROPY_MOST);
         rollout.entropy = Some(Exact(entropy));
         if is_below {
             let size = self.recipe.completions;
@@ -337,7 +339,8 @@ impl Objective for RewardObjective {
     fn batch(&mut self, step: Step<'_>, model: &mut dyn TrainedModel) -> Result<CanvasBatch, TrainError> {
         if step.number.is_multiple_of(self.recipe.updates) {
             let rollout = self.draw(step, model.denoiser())?;
-            self.flat = if self.flat_groups(&rollout) < 1.0 { 0 } else { self.flat + 1 };
+            let is_raised = rollout.entropy.is_some_and(|entropy| entropy.0 < self.recipe.entropy_floor);
+            self.flat = if self.flat_groups(&rollout) < 1.0 || is_raised { 0 } else { self.flat + 1 };
             if self.flat >= HOPELESS {
                 return Err(TrainError::FlatRewards { rollouts: self.flat, step: step.number });
             }

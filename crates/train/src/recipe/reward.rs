@@ -240,6 +240,10 @@ pub(super) fn check(recipe: &Resolved) -> Result<(), RecipeError> {
         let allowed = "1 or an even number under the estimators `bound` and `two-sided`, whose masks are pairs";
         return wrong("reward.readings", &reward.readings.to_string(), allowed);
     }
+    if reward.estimator == EstimatorKind::TwoSided && reward.entropy_floor > 0.0 {
+        let allowed = "0 under the estimator `two-sided`, which reads a completion by the sign of its advantage";
+        return wrong("reward.entropy_floor", &reward.entropy_floor.to_string(), allowed);
+    }
     for RewardTerm { name, weight } in &reward.terms {
         if !(-1e6..=1e6).contains(weight) {
             let given = format!("{weight} for `{name}`");

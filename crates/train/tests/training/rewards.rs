@@ -230,6 +230,10 @@ fn rewards_that_never_differ_end_the_run() {
     let set = ["reward.terms=[{ name = 'regex:never' }]", "run.steps=200", "optimiser.batch=2", "reward.completions=2"];
     let refused = run(&rewarded(&folder.path().join("run"), &initial, &data, &set), false).unwrap_err();
     assert!(matches!(refused, TrainError::FlatRewards { rollouts: 100, step: 99 }), "{refused}");
+    // While entropy is raised the run does learn.
+    let set = [&set[..], &["run.steps=101", "reward.entropy_floor=100"]].concat();
+    let (_, figures) = run(&rewarded(&folder.path().join("raised"), &initial, &data, &set), false).unwrap();
+    assert!(figures.iter().all(|step| step.gradient_norm > 0.0));
 }
 
 #[test]
@@ -255,6 +259,10 @@ fn recipes_that_cannot_learn_are_refused_with_what_is_allowed() {
         (&["reward.completion_length=0"], "`objective.prompt` is 0; allowed: 1 or more"),
         (&["objective.prompt=3"], "`objective.prompt` is 3; allowed: 0 with `reward.completion_length`"),
         (&["reward.estimator=bound", "reward.readings=3"], "`reward.readings` is 3; allowed: 1 or an even number"),
+        (
+            &["reward.estimator=two-sided", "reward.entropy_floor=1.5"],
+            "`reward.entropy_floor` is 1.5; allowed: 0 under",
+        ),
         (&["reward.temperature=0.0"], "`reward.temperature` is 0; allowed: above 0"),
         (&["objective.given_share=0.5"], "`objective.given_share` is set; allowed: nothing where"),
         (&["objective.kind=diffusion", "data.valid=[{ path = 'y' }]"], "`reward` is a table; allowed: nothing but"),
