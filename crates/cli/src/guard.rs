@@ -20,7 +20,7 @@ impl GuardArguments {
             if longest == 0 {
                 return Err(Failure::new("`--novel-run` is 0; allowed: 1 or more"));
             }
-            guards.push(Arc::new(Novelty::new(memory::indexed(path, printer)?, longest)));
+            guards.push(Arc::new(Novelty::new(memory::indexed(path, printer)?, longest)?));
         }
         if guards.is_empty() {
             if self.repairs.is_some() {

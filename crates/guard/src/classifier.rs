@@ -13,7 +13,7 @@ use std::ops::Range;
 /// What a file says that it is.
 const KIND: &str = "linear";
 /// Words of an n-gram at most.
-const LONGEST: usize = 5;
+pub(crate) const LONGEST: usize = 5;
 
 /// A linear classifier, as its file has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,7 +137,11 @@ impl Guard for LinearClassifier {
     fn judge(&self, reading: &Reading) -> Option<Finding> {
         let words = text_words(reading.text());
         let weighted = self.weighted(&words);
-        let (mut most, mut offending) = (0.0f64, BTreeSet::new());
+        // A text without a word says nothing, whatever the bias is.
+        if words.is_empty() {
+            return None;
+        }
+        let (mut most, mut offending, mut around) = (0.0f64, BTreeSet::new(), BTreeSet::new());
         for start in 0..=words.len().saturating_sub(self.window) {
             let end = words.len().min(start + self.window);
             let within = weighted[start..end].iter().enumerate().flat_map(|(at, grams)| {
@@ -148,6 +152,7 @@ impl Guard for LinearClassifier {
             let probability = logistic(self.bias + distinct.values().sum::<f64>());
             if probability >= self.threshold {
                 most = most.max(probability);
+                around.extend(start..end);
                 let raising = within.iter().filter(|(_, (_, _, weight))| *weight > 0.0);
                 offending.extend(raising.flat_map(|(at, (behind, ..))| *at..*behind));
                 // Where it is the bias that refuses, all of it offends.
@@ -160,7 +165,8 @@ impl Guard for LinearClassifier {
             return None;
         }
         let reason = format!("the classifier {} gives it {most:.2}; allowed: less than {}", self.name, self.threshold);
-        Some(Finding { reason, bytes: offending.into_iter().map(|word| words[word].1.clone()).collect() })
+        let bytes = |of: BTreeSet<usize>| of.into_iter().map(|word| words[word].1.clone()).collect();
+        Some(Finding { reason, bytes: bytes(offending), around: bytes(around) })
     }
 }
 
@@ -177,7 +183,7 @@ mod tests {
         let guard = LinearClassifier::from_json("c.json", FILE).unwrap();
         let passage = Passage::of_template(&Template::parse(template).unwrap());
         let judge = |reading: &Reading| {
-            let Finding { bytes, .. } = guard.judge(reading)?;
+            let bytes = guard.judge(reading)?.bytes;
             Some(bytes.into_iter().map(|bytes| reading.text()[bytes].to_owned()).collect())
         };
         passage.readings().iter().filter_map(judge).collect()
@@ -194,6 +200,14 @@ mod tests {
         let guard = LinearClassifier::from_json("c.json", FILE).unwrap();
         let reason = guard.judge(&Passage::of_text("the vork").readings()[0]).unwrap().reason;
         assert_eq!(reason, "the classifier c.json gives it 0.62; allowed: less than 0.5");
+    }
+
+    #[test]
+    fn a_text_without_a_word_passes_whatever_the_bias_is() {
+        let guard = LinearClassifier::from_json("c.json", &FILE.replace("\"bias\": -2", "\"bias\": 2")).unwrap();
+        let of = |text: &str| guard.judge(&Passage::of_text(text).readings()[0]).map(|found| found.bytes);
+        assert_eq!([of(""), of(" …\n")], [None, None]);
+        assert_eq!(of("a rose"), Some(vec![0..1, 2..6]));
     }
 
     #[test]

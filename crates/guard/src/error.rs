@@ -32,6 +32,14 @@ pub enum GuardError {
         /// Its number, from 1.
         line: usize,
     },
+    /// A line begins as a regular expression and does not end as one.
+    #[error(
+        "line {line} begins with / and does not end with it; allowed: a regular expression as in /lo+ck/, or a phrase"
+    )]
+    HalfExpression {
+        /// Its number, from 1.
+        line: usize,
+    },
     /// A line is no regular expression.
     #[error("line {line} is no regular expression")]
     Regex {

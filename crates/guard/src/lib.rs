@@ -57,6 +57,8 @@ pub struct Finding {
     pub reason: String,
     /// Where it stands, in bytes of the reading.
     pub bytes: Vec<Range<usize>>,
+    /// All that was judged together with it, where that is more: what else is written there may make it pass or offend.
+    pub around: Vec<Range<usize>>,
 }
 
 /// Some guards, all of which have to let a text pass.
@@ -72,6 +74,8 @@ pub(crate) struct Found {
     reason: String,
     /// The positions of the canvas whose text is part of it.
     positions: BTreeSet<usize>,
+    /// Those of what was judged together with it.
+    around: BTreeSet<usize>,
 }
 
 impl Guards {
@@ -127,8 +131,10 @@ impl Guards {
 fn found<'a>(guards: impl Iterator<Item = &'a Arc<dyn Guard>>, passage: &Passage) -> Vec<Found> {
     let judge = |guard: &'a Arc<dyn Guard>| {
         passage.readings().iter().filter_map(move |reading| {
-            let Finding { reason, bytes } = guard.judge(reading)?;
-            Some(Found { reason, positions: bytes.into_iter().flat_map(|bytes| reading.positions(bytes)).collect() })
+            let Finding { reason, bytes, around } = guard.judge(reading)?;
+            let positions =
+                |all: Vec<Range<usize>>| all.into_iter().flat_map(|bytes| reading.positions(bytes)).collect();
+            Some(Found { reason, positions: positions(bytes), around: positions(around) })
         })
     };
     guards.flat_map(judge).collect()

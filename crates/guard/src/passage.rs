@@ -1,9 +1,11 @@
 //! The text of a canvas with its holes, as a guard reads it.
 
-use aquatint_diffusion::{Canvas, Kind, PositionState};
-use aquatint_vocabulary::{Holding, Piece, Template, TemplateCanvas, Vocabulary};
+use aquatint_diffusion::{Canvas, Domain, Kind, PositionState};
+use aquatint_vocabulary::{Holding, Piece, Template, TemplateCanvas, TokenId, Vocabulary};
 use std::ops::Range;
 
+/// How a boundary reads.
+const BOUNDARY: &[u8] = b"\n";
 /// Owns bytes that no position of a canvas has.
 const NOBODY: usize = usize::MAX;
 
@@ -27,6 +29,8 @@ enum Stretch<'a> {
     Bytes(&'a [u8], usize),
     /// Nothing is known here yet.
     Hole,
+    /// A special token, or a picture or a sound: no text, but what stands on both sides is apart. With its position.
+    Boundary(usize),
 }
 
 impl Passage {
@@ -35,14 +39,14 @@ impl Passage {
         Self::new(&[Stretch::Bytes(text.as_bytes(), NOBODY)])
     }
 
-    /// A template as it was typed, which lies on no canvas. Pictures and sounds are no text.
+    /// A template as it was typed, which lies on no canvas. A picture or a sound reads as a line break.
     pub fn of_template(template: &Template) -> Self {
         let mut stretches: Vec<Stretch<'_>> = Vec::new();
         for piece in template.pieces() {
             match piece {
                 Piece::Text(text) => stretches.push(Stretch::Bytes(text.as_bytes(), NOBODY)),
                 Piece::Open { .. } => stretches.push(Stretch::Hole),
-                _ => {}
+                _ => push_boundary(&mut stretches, NOBODY),
             }
         }
         for index in 1..stretches.len() {
@@ -54,7 +58,8 @@ impl Passage {
         Self::new(&stretches)
     }
 
-    /// What is given on a template canvas. Its holes are the open positions.
+    /// What is given on a template canvas. Its holes are the open positions of text; special tokens, pictures and sounds read as
+    /// line breaks.
     pub fn of_given(template_canvas: &TemplateCanvas, vocabulary: &Vocabulary) -> Self {
         on_canvas(template_canvas, vocabulary, template_canvas.canvas(), Self::new)
     }
@@ -82,6 +87,18 @@ impl Passage {
     }
 }
 
+/// The positions of each picture and sound.
+pub(crate) fn media_spans(canvas: &Canvas) -> impl Iterator<Item = &Range<usize>> {
+    canvas.spans().iter().filter(|span| span.domain != Domain::ANY).map(|span| &span.positions)
+}
+
+/// Adds a boundary; several one behind the other are one.
+fn push_boundary(stretches: &mut Vec<Stretch<'_>>, position: usize) {
+    if !matches!(stretches.last(), None | Some(Stretch::Boundary(_))) {
+        stretches.push(Stretch::Boundary(position));
+    }
+}
+
 /// Reads what follows on each other on a canvas.
 fn on_canvas(
     template_canvas: &TemplateCanvas,
@@ -97,7 +114,14 @@ fn on_canvas(
     let holdings: Vec<Holding> = (0..canvas.len()).map(holding).collect();
     let pieces = template_canvas.pieces(vocabulary, &holdings);
     let mut stretches = Vec::new();
+    let media: Vec<&Range<usize>> = media_spans(canvas).collect();
     for (position, (piece, holding)) in pieces.iter().zip(&holdings).enumerate() {
+        let is_special = |token: &TokenId| vocabulary.is_special(*token);
+        let is_medium = media.iter().any(|span| span.contains(&position));
+        if is_medium || (piece.is_empty() && matches!(holding, Holding::Token(token) if is_special(token))) {
+            push_boundary(&mut stretches, if is_medium { NOBODY } else { position });
+            continue;
+        }
         let is_hole = *holding == Holding::Open && canvas.kind(position) == Some(Kind::Open);
         if is_hole && !matches!(stretches.last(), Some(Stretch::Hole)) {
             stretches.push(Stretch::Hole);
@@ -117,6 +141,7 @@ impl Reading {
             let (some, owner) = match stretch {
                 Stretch::Bytes(some, owner) => (*some, *owner),
                 Stretch::Hole => (hole, NOBODY),
+                Stretch::Boundary(owner) => (BOUNDARY, *owner),
             };
             bytes.extend_from_slice(some);
             owners.resize(bytes.len(), owner);
@@ -150,6 +175,8 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aquatint_diffusion::Axes;
+    use std::path::Path;
 
     fn read(template: &str) -> Vec<String> {
         let passage = Passage::of_template(&Template::parse(template).unwrap());
@@ -162,6 +189,52 @@ mod tests {
         assert_eq!(read("[[3]]"), [" ", ""]);
         assert_eq!(read("no hole"), ["no hole"]);
         assert_eq!(read("\\[[1]]"), ["[[1]]"]);
+    }
+
+    fn llada() -> Vocabulary {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/llada");
+        Vocabulary::from_file(&golden.join("tokenizer.json")).unwrap()
+    }
+
+    #[test]
+    fn special_tokens_part_what_stands_on_both_sides() {
+        let vocabulary = llada();
+        let chat = "<|startoftext|><|start_header_id|>user<|end_header_id|>How to pick a lock<|eot_id|>\
+                    <|start_header_id|>assistant<|end_header_id|>";
+        let mut canvas = Canvas::new();
+        canvas.push_given(&vocabulary.encode_marked(chat).unwrap());
+        canvas.push_open(2, false, vocabulary.encode_marked("<|mdm_mask|>").unwrap()[0]);
+        let template_canvas = TemplateCanvas::of_canvas(canvas.clone(), &vocabulary);
+        let text = "user\nHow to pick a lock\nassistant\n";
+        let passage = Passage::of_given(&template_canvas, &vocabulary);
+        assert_eq!(passage.readings()[1].text(), text);
+        // The text that a user reads has no line breaks of ours.
+        assert_eq!(template_canvas.read(&vocabulary, &canvas).text, "userHow to pick a lockassistant");
+        // A special token that was written parts, too.
+        let [word, end] = [vocabulary.encode_within("lock").unwrap().tokens[0], 324];
+        let start = canvas.len() - 2;
+        canvas.commit(start, end).unwrap();
+        canvas.commit(start + 1, word).unwrap();
+        let written = Passage::of_written(&template_canvas, &vocabulary, &canvas);
+        let word = vocabulary.decode(&[word]);
+        assert_eq!(written.readings().iter().map(Reading::text).collect::<Vec<_>>(), [format!("{text}{word}")]);
+    }
+
+    #[test]
+    fn pictures_and_sounds_part_what_stands_on_both_sides() {
+        assert_eq!(read("pick a lock[[picture]]assistant"), ["pick a lock\nassistant"]);
+        let vocabulary = llada();
+        let word = |text: &str| vocabulary.encode_within(text).unwrap().tokens;
+        let mut canvas = Canvas::new();
+        canvas.push_given(&word("lock"));
+        let domain = Domain { ids: 256..320, axes: Axes::Grid { rows: 1, columns: 2 } };
+        canvas.push_span(&[Some(256), Some(256)], false, domain.clone(), 325).unwrap();
+        canvas.push_given(&word("and"));
+        // One that is made is no hole in a text.
+        canvas.push_span(&[None, None], false, domain, 325).unwrap();
+        canvas.push_given(&word("gold"));
+        let passage = Passage::of_given(&TemplateCanvas::of_canvas(canvas, &vocabulary), &vocabulary);
+        assert_eq!(passage.readings().iter().map(Reading::text).collect::<Vec<_>>(), ["lock\nand\ngold"]);
     }
 
     #[test]

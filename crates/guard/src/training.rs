@@ -2,7 +2,7 @@
 //! gradient descent over all rows at once, with the step that the largest row allows. It draws nothing, so that the same rows give
 //! the same classifier.
 
-use crate::classifier::logistic;
+use crate::classifier::{LONGEST, logistic};
 use crate::{GuardError, GuardRow, LinearClassifier};
 use aquatint_evaluate::text_words;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,46 +30,67 @@ impl Default for TrainingSettings {
 }
 
 impl TrainingSettings {
-    /// A classifier of these rows. Of a row with holes both readings are learned.
+    /// Whether the settings can be.
+    ///
+    /// # Errors
+    /// [`GuardError::Setting`] with the first that cannot.
+    pub fn check(&self) -> Result<(), GuardError> {
+        let refuse = |setting, given: String, allowed: &str| {
+            Err(GuardError::Setting { setting, given, allowed: allowed.to_owned() })
+        };
+        if !(1..=LONGEST).contains(&self.words) {
+            return refuse("words", self.words.to_string(), "1 to 5");
+        }
+        if self.least == 0 {
+            return refuse("least", "0".to_owned(), "1 or more");
+        }
+        if !(self.penalty.is_finite() && self.penalty > 0.0) {
+            return refuse("penalty", self.penalty.to_string(), "more than 0");
+        }
+        if !(self.threshold > 0.0 && self.threshold < 1.0) {
+            return refuse("threshold", self.threshold.to_string(), "more than 0 and less than 1");
+        }
+        Ok(())
+    }
+
+    /// A classifier of these rows. Of a row with holes both readings are learned, each with half of its weight.
     ///
     /// # Errors
     /// When a setting cannot be, or nothing tells the rows from each other.
     pub fn train(&self, rows: &[GuardRow]) -> Result<LinearClassifier, GuardError> {
-        if self.least == 0 {
-            let (given, allowed) = ("0".to_owned(), "1 or more".to_owned());
-            return Err(GuardError::Setting { setting: "least", given, allowed });
-        }
-        if !(self.penalty.is_finite() && self.penalty > 0.0) {
-            let (given, allowed) = (self.penalty.to_string(), "more than 0".to_owned());
-            return Err(GuardError::Setting { setting: "penalty", given, allowed });
-        }
+        self.check()?;
         let untrainable = |lack| Err(GuardError::Untrainable { lack });
         if rows.iter().all(|row| row.refuse) || !rows.iter().any(|row| row.refuse) {
             return untrainable("are all of one kind");
         }
         let (mut window, mut examples) = (self.words, Vec::new());
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for (line, row) in (1..).zip(rows) {
             let passage = row.passage().map_err(|reason| GuardError::Row { path: "rows".into(), line, reason })?;
+            let mut of_row = BTreeSet::new();
             for reading in passage.readings() {
                 let words: Vec<String> = text_words(reading.text()).into_iter().map(|(word, _)| word).collect();
                 window = window.max(words.len());
-                examples.push((grams(&words, self.words), row.refuse));
+                let grams = grams(&words, self.words);
+                of_row.extend(grams.iter().cloned());
+                examples.push((grams, row.refuse, 1.0 / passage.readings().len() as f64));
             }
+            of_row.into_iter().for_each(|gram| *counts.entry(gram).or_default() += 1);
         }
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        examples.iter().flat_map(|(grams, _)| grams).for_each(|gram| *counts.entry(gram).or_default() += 1);
-        let known: Vec<&str> =
+        let known: Vec<String> =
             counts.into_iter().filter(|(_, count)| *count >= self.least).map(|(gram, _)| gram).collect();
         if known.is_empty() {
             return untrainable("have no words in common");
         }
-        let number = |gram: &String| known.binary_search(&gram.as_str()).ok();
-        let examples: Vec<(Vec<usize>, f64)> = examples
-            .iter()
-            .map(|(grams, refuse)| (grams.iter().filter_map(number).collect(), f64::from(u8::from(*refuse))))
-            .collect();
+        let number = |gram: &String| known.binary_search(gram).ok();
+        let example = |(grams, refuse, share): &(BTreeSet<String>, bool, f64)| Example {
+            features: grams.iter().filter_map(number).collect(),
+            target: f64::from(u8::from(*refuse)),
+            share: share / rows.len() as f64,
+        };
+        let examples: Vec<Example> = examples.iter().map(example).collect();
         let (bias, weights) = descend(&examples, known.len(), self.penalty);
-        let weights = known.into_iter().map(str::to_owned).zip(weights).collect();
+        let weights = known.into_iter().zip(weights).collect();
         LinearClassifier::new((self.words, window), self.threshold, bias, weights)
     }
 }
@@ -79,10 +100,19 @@ fn grams(words: &[String], longest: usize) -> BTreeSet<String> {
     (1..=longest).flat_map(|length| words.windows(length).map(|gram| gram.join(" "))).collect()
 }
 
-/// The bias and the weights whose mean logistic loss with the penalty is the least. Each example has the numbers of its
-/// features and what is to be said of it, 0 or 1.
-fn descend(examples: &[(Vec<usize>, f64)], features: usize, penalty: f64) -> (f64, Vec<f64>) {
-    let largest = examples.iter().map(|(own, _)| own.len()).max().unwrap_or(0);
+/// A reading of a row.
+struct Example {
+    /// The numbers of the n-grams that it has.
+    features: Vec<usize>,
+    /// What is to be said of it, 0 or 1.
+    target: f64,
+    /// Its share of the mean over all rows.
+    share: f64,
+}
+
+/// The bias and the weights whose mean logistic loss with the penalty is the least; the shares add up to 1.
+fn descend(examples: &[Example], features: usize, penalty: f64) -> (f64, Vec<f64>) {
+    let largest = examples.iter().map(|example| example.features.len()).max().unwrap_or(0);
     // The curvature is at most a quarter of the squared length of a row, with its bias, and the penalty.
     let rate = 1.0 / (0.25 * (largest + 1) as f64 + penalty);
     let mut weights = vec![0.0; features + 1];
@@ -91,9 +121,9 @@ fn descend(examples: &[(Vec<usize>, f64)], features: usize, penalty: f64) -> (f6
         // The last one is the bias, on which there is no penalty.
         let mut gradient: Vec<f64> = ahead[..features].iter().map(|weight| penalty * weight).collect();
         gradient.push(0.0);
-        for (own, target) in examples {
+        for Example { features: own, target, share } in examples {
             let sum = ahead[features] + own.iter().map(|feature| ahead[*feature]).sum::<f64>();
-            let error = (logistic(sum) - target) / examples.len() as f64;
+            let error = (logistic(sum) - target) * share;
             own.iter().for_each(|feature| gradient[*feature] += error);
             gradient[features] += error;
         }
@@ -117,14 +147,16 @@ mod tests {
 
     #[test]
     fn the_gradient_is_zero_where_the_descent_ends() {
-        let examples = [(vec![0], 1.0), (vec![0, 1], 0.0), (vec![1], 0.0), (vec![], 1.0), (vec![0], 1.0)];
+        let of = |features: &[usize], target, share| Example { features: features.to_vec(), target, share };
+        let examples =
+            [of(&[0], 1.0, 0.1), of(&[0, 1], 0.0, 0.3), of(&[1], 0.0, 0.2), of(&[], 1.0, 0.2), of(&[0], 1.0, 0.2)];
         let (bias, weights) = descend(&examples, 2, 0.1);
         let loss = |bias: f64, weights: &[f64]| {
-            let of = |(own, target): &(Vec<usize>, f64)| {
-                let sum = bias + own.iter().map(|feature| weights[*feature]).sum::<f64>();
-                (1.0 + sum.exp()).ln() - target * sum
+            let of = |Example { features, target, share }: &Example| {
+                let sum = bias + features.iter().map(|feature| weights[*feature]).sum::<f64>();
+                share * ((1.0 + sum.exp()).ln() - target * sum)
             };
-            examples.iter().map(of).sum::<f64>() / 5.0 + 0.05 * weights.iter().map(|w| w * w).sum::<f64>()
+            examples.iter().map(of).sum::<f64>() + 0.05 * weights.iter().map(|w| w * w).sum::<f64>()
         };
         let best = loss(bias, &weights);
         for (of_bias, first, second) in [(1e-4, 0.0, 0.0), (0.0, 1e-4, 0.0), (0.0, 0.0, 1e-4)] {
@@ -162,7 +194,25 @@ mod tests {
         let wrong = |settings| refused(settings, &[one.clone(), two.clone()]);
         assert_eq!(wrong(TrainingSettings { least: 0, ..settings }), "`least` is 0; allowed: 1 or more");
         assert_eq!(wrong(TrainingSettings { penalty: 0.0, ..settings }), "`penalty` is 0; allowed: more than 0");
-        let of_one = TrainingSettings { least: 1, words: 9, ..settings };
-        assert_eq!(wrong(of_one), "`words` is 9; allowed: 1 to 5");
+        // Settings are checked before the rows are.
+        let first = |settings| refused(settings, &[]);
+        assert_eq!(first(TrainingSettings { words: 9, ..settings }), "`words` is 9; allowed: 1 to 5");
+        assert_eq!(first(TrainingSettings { words: 0, ..settings }), "`words` is 0; allowed: 1 to 5");
+        let over = TrainingSettings { threshold: 1.5, ..settings };
+        assert_eq!(first(over), "`threshold` is 1.5; allowed: more than 0 and less than 1");
+    }
+
+    #[test]
+    fn a_row_counts_once_however_many_readings_it_has() {
+        let rows = [row("the [[3]] vork", true), row("open the gate", false), row("open a gate", false)];
+        let guard = TrainingSettings::default().train(&rows).unwrap();
+        // `vork` is in both readings of one row, `the`, `gate` and `open` in two rows.
+        assert_eq!(guard.size(), 3);
+        // What a hole adds is no second row: holes without anything around them read the same twice.
+        let plain = [row("open the vork", true), row("open the vork", true), row("open the gate", false)];
+        let doubled = [row("open the vork [[2]]", true), plain[1].clone(), plain[2].clone()];
+        let of = |rows: &[GuardRow]| TrainingSettings::default().train(rows).unwrap();
+        let judge = |guard: &LinearClassifier| guard.judge(&Passage::of_text("open the vork").readings()[0]);
+        assert_eq!(judge(&of(&plain)).unwrap().reason, judge(&of(&doubled)).unwrap().reason);
     }
 }

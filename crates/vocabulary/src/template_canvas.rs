@@ -191,15 +191,17 @@ impl Template {
 }
 
 impl TemplateCanvas {
-    /// A canvas that was made of tokens, without a template: given text is what its tokens say, and no hole owes a blank.
+    /// A canvas that was made of tokens, without a template: given text is what its tokens say, and no hole owes a blank. A
+    /// special token and the codes of a picture or a sound are stretches of their own, so that what stands on both sides of
+    /// them is not one text.
     pub fn of_canvas(canvas: Canvas, vocabulary: &Vocabulary) -> Self {
         let mut stretches: Vec<Stretch> = Vec::new();
         let span = |position: usize| canvas.spans().iter().position(|span| span.positions.contains(&position));
         let positions: Vec<usize> = (0..canvas.len()).filter(|p| canvas.kind(*p) != Some(Kind::Padding)).collect();
+        let is_special = |position: &usize| vocabulary.is_special(canvas.tokens()[*position]);
         let together = |a: &usize, b: &usize| {
-            a + 1 == *b
-                && canvas.kind(*a) == canvas.kind(*b)
-                && (canvas.kind(*a) == Some(Kind::Given) || span(*a) == span(*b))
+            let is_split = canvas.kind(*a) == Some(Kind::Given) && (is_special(a) || is_special(b));
+            a + 1 == *b && canvas.kind(*a) == canvas.kind(*b) && span(*a) == span(*b) && !is_split
         };
         for run in positions.chunk_by(together) {
             let (first, range) = (run[0], run[0]..run[0] + run.len());

@@ -45,7 +45,7 @@ pub(crate) struct GuardClassifierArguments {
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) words: usize,
 
-    /// Texts that have to have an n-gram for it to get a weight
+    /// Rows that have to have an n-gram for it to get a weight
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) least: usize,
 

@@ -11,8 +11,10 @@ use aquatint::guard::{Guards, TrainingSettings, guard_figures, guard_rows, guard
 /// Trains a classifier.
 pub(crate) fn train(arguments: &GuardClassifierArguments, printer: &Printer) -> Result<(), Failure> {
     let GuardClassifierArguments { words, least, penalty, threshold, .. } = *arguments;
+    let settings = TrainingSettings { words, least, penalty, threshold };
+    settings.check()?;
     let rows = guard_rows(&arguments.data)?;
-    let classifier = TrainingSettings { words, least, penalty, threshold }.train(&rows)?;
+    let classifier = settings.train(&rows)?;
     write_whole(&arguments.file, &(classifier.to_json()? + "\n"))?;
     let (rows, grams) = (counted(rows.len() as u64, "row"), counted(classifier.size() as u64, "n-gram"));
     printer.note(format_args!("{grams} from {rows}"));
