@@ -8,7 +8,7 @@ use crate::{Error, MediaFile, MediaFiles, OutputPiece, Sampling, SamplingOptions
 use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_constraint::{CompileError, Compiler, ConstraintSpec};
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, Process, Span, TokenId};
+use aquatint_diffusion::{Canvas, PositionState, Process, Span, TokenId};
 use aquatint_evaluate::{
     HeldOut, HeldOutBatch, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer, measure,
 };
@@ -143,7 +143,8 @@ impl Model {
         self.watermark.as_ref()
     }
 
-    /// Has these guards judge all given text that is made ready from now on, and each block that a request of this model fills.
+    /// Has these guards judge all given text that is made ready or requested from now on, and each block that a request of this
+    /// model fills.
     ///
     /// ```
     /// use aquatint::guard::{Guards, WordList};
@@ -470,16 +471,14 @@ impl Model {
         sampling: &Sampling,
         options: &SamplingOptions,
     ) -> Result<Prepared, Error> {
-        if let Some(guards) = &self.guards {
-            guards.judge_given(&Passage::of_given(&template_canvas, &self.checkpoint.vocabulary))?;
-        }
+        self.judge_given(&template_canvas)?;
         let constraint = options.constraint.as_ref().map(|spec| self.constraint(spec)).transpose()?;
         let watermark = options.watermark.as_ref().or(self.watermark.as_ref());
         let watermark = watermark.map(|key| -> Arc<dyn Watermark> { key.scheme() });
         let settings = sampling.settings().clone().with_constraint(constraint).with_watermark(watermark);
         let parts = self.parts(&template_canvas, &settings, options)?;
         let mut prepared = Prepared { template_canvas, settings, parts, ineffective: Vec::new() };
-        let mut ineffective = self.ineffective_of(&self.request_of(&prepared))?;
+        let mut ineffective = self.ineffective_of(&self.unjudged(&prepared.template_canvas, prepared.parts.clone()))?;
         // What is requested is for the text first.
         let is_requested = |name: &str| options.requests(name) || name == "watermark";
         ineffective.retain(|setting| setting.part == 0 && is_requested(setting.parameter));
@@ -495,6 +494,12 @@ impl Model {
         }
         prepared.ineffective = ineffective;
         Ok(prepared)
+    }
+
+    /// Judges what is given on a template canvas.
+    fn judge_given(&self, template_canvas: &TemplateCanvas) -> Result<(), Error> {
+        let Some(guards) = &self.guards else { return Ok(()) };
+        Ok(guards.judge_given(&Passage::of_given(template_canvas, &self.checkpoint.vocabulary))?)
     }
 
     /// The spans of text and the spans of pictures and sounds that have something open, by their numbers.
@@ -534,7 +539,7 @@ impl Model {
         template_canvas: &TemplateCanvas,
         settings: &Settings,
     ) -> Result<Vec<Ineffective>, Error> {
-        self.ineffective_of(&self.request(template_canvas, settings.clone()))
+        self.ineffective_of(&self.unjudged(template_canvas, vec![Part::new(settings.clone())]))
     }
 
     fn ineffective_of(&self, request: &Request) -> Result<Vec<Ineffective>, Error> {
@@ -612,16 +617,28 @@ impl Model {
     }
 
     /// The request that fills what was made ready: the text as its settings say, and each picture and sound beside it.
-    pub fn request_of(&self, prepared: &Prepared) -> Request {
+    ///
+    /// # Errors
+    /// When a guard refuses what is given.
+    pub fn request_of(&self, prepared: &Prepared) -> Result<Request, Error> {
         self.request_of_parts(&prepared.template_canvas, prepared.parts.clone())
     }
 
     /// The request that fills a template canvas, all of it by the same settings.
-    pub fn request(&self, template_canvas: &TemplateCanvas, settings: Settings) -> Request {
+    ///
+    /// # Errors
+    /// When a guard refuses what is given.
+    pub fn request(&self, template_canvas: &TemplateCanvas, settings: Settings) -> Result<Request, Error> {
         self.request_of_parts(template_canvas, vec![Part::new(settings)])
     }
 
-    fn request_of_parts(&self, template_canvas: &TemplateCanvas, parts: Vec<Part>) -> Request {
+    fn request_of_parts(&self, template_canvas: &TemplateCanvas, parts: Vec<Part>) -> Result<Request, Error> {
+        self.judge_given(template_canvas)?;
+        Ok(self.unjudged(template_canvas, parts))
+    }
+
+    /// The same where nothing is filled, or what is given was judged.
+    fn unjudged(&self, template_canvas: &TemplateCanvas, parts: Vec<Part>) -> Request {
         let request = self.requests.request_of_parts(template_canvas.canvas().clone(), parts);
         let owes_blank = |span: &Span| {
             template_canvas.holes().any(|(positions, owes)| owes && positions.start == span.positions.start)
@@ -631,21 +648,30 @@ impl Model {
     }
 
     /// The request that fills a canvas of this vocabulary.
-    pub fn request_for(&self, canvas: Canvas, settings: Settings) -> Request {
-        self.requests.request(canvas, settings)
+    ///
+    /// # Errors
+    /// When a guard refuses what is given.
+    pub fn request_for(&self, canvas: Canvas, settings: Settings) -> Result<Request, Error> {
+        let request = self.requests.request(canvas, settings);
+        if self.guards.is_none() {
+            return Ok(request);
+        }
+        let template_canvas = TemplateCanvas::of_canvas(request.canvas.clone(), &self.checkpoint.vocabulary);
+        self.judge_given(&template_canvas)?;
+        Ok(request.with_audit(self.audit(&template_canvas)))
     }
 
     /// Fills a template canvas and reports every step; `events` may break, which cancels.
     ///
     /// # Errors
-    /// When the canvas does not fit the model, or the network fails.
+    /// When the canvas does not fit the model, a guard refuses it, or the network fails.
     pub fn watch(
         &self,
         template_canvas: &TemplateCanvas,
         settings: &Settings,
         events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
-        self.follow(self.request(template_canvas, settings.clone()), events)
+        self.follow(self.request(template_canvas, settings.clone())?, events)
     }
 
     /// Fills what was made ready, with its pictures and sounds, as [`Model::watch`] does.
@@ -657,7 +683,7 @@ impl Model {
         prepared: &Prepared,
         events: &mut dyn FnMut(DenoisingEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
-        self.follow(self.request_of(prepared), events)
+        self.follow(self.request_of(prepared)?, events)
     }
 
     fn follow(
@@ -745,10 +771,10 @@ impl Model {
     /// let (first, second) = (model.lay_out("The [[4]] sat.", 0)?, model.lay_out("A fox [[8]].", 0)?);
     ///
     /// let mut engine = model.engine(Limits::default())?;
-    /// engine.submit(model.request(&first, settings(1)?))?;
+    /// engine.submit(model.request(&first, settings(1)?)?)?;
     /// engine.step(&mut |_, _| ControlFlow::Continue(()));
     /// // The second request joins while the first is under way.
-    /// let id = engine.submit(model.request(&second, settings(2)?))?;
+    /// let id = engine.submit(model.request(&second, settings(2)?)?)?;
     /// let mut ended = Vec::new();
     /// while !engine.is_idle() {
     ///     ended.extend(engine.step(&mut |_, _| ControlFlow::Continue(())));
@@ -783,10 +809,30 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// As [`predict`].
+    /// As [`predict`], and when a guard refuses what is given, as it stands or with the positions open. The alternatives
+    /// themselves are not judged.
     pub fn alternatives(&self, canvas: &Canvas, positions: &[usize], count: usize) -> Result<Vec<Predicted>, Error> {
-        let request = self.request_for(canvas.clone(), Settings::default());
+        let request = self.request_for(canvas.clone(), Settings::default())?;
+        if self.guards.is_some() {
+            let opened = self.with_open(canvas, positions)?;
+            self.judge_given(&TemplateCanvas::of_canvas(opened, &self.checkpoint.vocabulary))?;
+        }
         Ok(predict(self.network.as_ref(), self.process.as_ref(), &request, positions, count)?)
+    }
+
+    /// A canvas with some positions open beside those that are.
+    fn with_open(&self, canvas: &Canvas, positions: &[usize]) -> Result<Canvas, Error> {
+        let noise = Template::noise(&self.checkpoint.vocabulary)?;
+        let mut opened = Canvas::new();
+        for (position, token) in canvas.tokens().iter().enumerate() {
+            match canvas.state(position) {
+                Some(PositionState::Closed | PositionState::Padding) | None => {}
+                Some(PositionState::Open) => opened.push_open(1, false, noise),
+                _ if positions.contains(&position) => opened.push_open(1, false, noise),
+                _ => opened.push_given(&[*token]),
+            }
+        }
+        Ok(opened)
     }
 
     /// The text of a filled template canvas: every given character, and what was written in each open place.

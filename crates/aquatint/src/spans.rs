@@ -157,7 +157,8 @@ impl<'a> SpanModel<'a> {
         let there: Vec<(usize, &Prepared)> =
             prepared.iter().enumerate().filter_map(|(index, prepared)| Some((index, prepared.as_ref()?))).collect();
         for together in there.chunks(TOGETHER) {
-            let requests: Vec<_> = together.iter().map(|(_, prepared)| self.model.request_of(prepared)).collect();
+            let requests = together.iter().map(|(_, prepared)| self.model.request_of(prepared));
+            let requests: Vec<_> = requests.collect::<Result<_, _>>()?;
             let go_on = || if (self.go_on)() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
             let outcomes: Vec<Outcome> = self.model.serve(&requests, &mut |_, _| go_on())?;
             self.check()?;

@@ -207,7 +207,10 @@ impl Session {
     }
 
     /// The request that fills a template canvas.
-    pub(crate) fn request_of(&self, prepared: &Prepared) -> Request {
+    ///
+    /// # Errors
+    /// When a guard refuses what is given.
+    pub(crate) fn request_of(&self, prepared: &Prepared) -> Result<Request, aquatint::Error> {
         self.model.request_of(prepared)
     }
 

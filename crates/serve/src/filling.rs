@@ -32,7 +32,7 @@ impl Filling {
         alternatives: usize,
     ) -> Result<Self, ApiError> {
         check_length(&app.settings, prepared.template_canvas.canvas())?;
-        let request = loaded.model.request_of(prepared).with_alternatives(alternatives);
+        let request = loaded.model.request_of(prepared)?.with_alternatives(alternatives);
         let (sender, updates) = updates();
         let (cancel, deadline) = (Cancel::default(), Instant::now() + app.settings.time_limit);
         let work = Work { loaded: loaded.clone(), request, client, updates: sender, cancel: cancel.clone(), deadline };

@@ -128,7 +128,7 @@ fn answer(
                 printer.warn(format_args!("`--{flag}` has no effect: {}", ineffective.reason));
             }
         }
-        let requests: Vec<_> = prepared.iter().map(|prepared| model.request_of(prepared)).collect();
+        let requests: Vec<_> = prepared.iter().map(|prepared| model.request_of(prepared)).collect::<Result<_, _>>()?;
         let outcomes = writer.fill(&requests, interrupt::flag()).map_err(stopped)?;
         for (prepared, outcome) in prepared.iter().zip(outcomes) {
             let read = prepared.template_canvas.read(&model.checkpoint().vocabulary, &outcome.canvas);

@@ -107,10 +107,14 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
 type Steps = Vec<Vec<TokenId>>;
 
 /// The request that fills what was typed.
-fn request_of(arguments: &GenerateArguments, session: &Session, prepared: &Prepared) -> Request {
+fn request_of(
+    arguments: &GenerateArguments,
+    session: &Session,
+    prepared: &Prepared,
+) -> Result<Request, aquatint::Error> {
     match &arguments.tokens {
         None => session.request_of(prepared),
-        Some(_) => session.request_of_tokens(prepared),
+        Some(_) => Ok(session.request_of_tokens(prepared)),
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn run(
         let files =
             numbers.map(|number| MediaOut::create_one_of(&first.template_canvas, &arguments.media, (number, count)));
         let files = files.collect::<Result<Vec<MediaOut>, Failure>>()?;
-        for ((prepared, out), filled) in batch.iter().zip(files).zip(fill(arguments, session, &batch)) {
+        for ((prepared, out), filled) in batch.iter().zip(files).zip(fill(arguments, session, &batch)?) {
             let (filled, steps) = match filled {
                 Ok(filled) => filled,
                 // Another seed may write what passes.
@@ -132,12 +132,16 @@ pub(super) fn run(
 }
 
 /// Fills some canvases together. Of canvases of ids all tokens after each step come with them.
+///
+/// # Errors
+/// When a guard refuses what is given, which is the same of all of them.
 fn fill(
     arguments: &GenerateArguments,
     session: &Session,
     batch: &[Prepared],
-) -> Vec<Result<(Filled, Steps), aquatint::Error>> {
-    let requests: Vec<_> = batch.iter().map(|prepared| request_of(arguments, session, prepared)).collect();
+) -> Result<Vec<Result<(Filled, Steps), aquatint::Error>>, aquatint::Error> {
+    let requests = batch.iter().map(|prepared| request_of(arguments, session, prepared));
+    let requests: Vec<_> = requests.collect::<Result<_, _>>()?;
     let tokens = |prepared: &Prepared| vec![prepared.template_canvas.canvas().tokens().to_vec()];
     let mut steps: Vec<Steps> = batch.iter().map(tokens).collect();
     let keeps_steps = arguments.tokens.is_some() && arguments.format != Format::Human;
@@ -152,9 +156,9 @@ fn fill(
         if interrupt::pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     let each = outcomes.into_iter().zip(seconds).zip(steps);
-    each.map(|((outcome, seconds), steps)| {
+    let filled = each.map(|((outcome, seconds), steps)| {
         let (outcome, certainties) = outcome?;
         Ok((Filled { outcome, seconds, certainties }, steps))
-    })
-    .collect()
+    });
+    Ok(filled.collect())
 }
