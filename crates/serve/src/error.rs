@@ -244,6 +244,11 @@ impl ApiError {
         self
     }
 
+    /// Whether a guard refused what was given or written.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.code == Some(REFUSED)
+    }
+
     /// The field that is to blame.
     pub(crate) fn param(&self) -> Option<&str> {
         self.param.as_deref()

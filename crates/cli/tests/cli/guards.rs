@@ -136,6 +136,9 @@ fn runs_of_a_corpus_that_are_too_long_are_not_written() {
     assert!(refused.contains("words one behind the other stand in ") && refused.contains("allowed: 8"), "{refused}");
     let refused = aquatint(&[&STORY[..], &["--novel", text(&corpus), "--novel-run", "0"]].concat()).expect(2).err;
     assert!(refused.contains("`--novel-run` is 0; allowed: 1 or more"), "{refused}");
+    let most = u64::MAX.to_string();
+    let passed = aquatint(&[&STORY[..], &["--novel", text(&corpus), "--novel-run", &most, "--repairs", "0"]].concat());
+    assert_eq!(passed.expect(0).out, free);
     // What is given is not judged: the corpus has it whole.
     let first: Vec<&str> = free.split_whitespace().take(20).collect();
     let given = format!("{} [[2]]", first.join(" "));
@@ -192,6 +195,11 @@ fn what_is_no_guard_is_refused_before_a_model_is_opened() {
     let out = room.join("never.json");
     let error = aquatint(&["guard-classifier", text(&rows), text(&out)]).expect(2).err;
     assert!(error.contains("line 1 of `"), "{error}");
+    for (flag, value, allowed) in [("words", "9", "1 to 5"), ("threshold", "1.5", "more than 0 and less than 1")] {
+        let error =
+            aquatint(&["guard-classifier", "no-such-rows", text(&out), &format!("--{flag}"), value]).expect(2).err;
+        assert!(error.contains(&format!("`{flag}` is {value}; allowed: {allowed}")), "{error}");
+    }
     fs::write(&rows, "{\"text\": \"a b\", \"refuse\": true}\n").unwrap();
     let error = aquatint(&["guard-classifier", text(&rows), text(&out)]).expect(2).err;
     assert!(error.contains("the rows are all of one kind; allowed: "), "{error}");

@@ -59,6 +59,8 @@ pub(crate) enum Finish {
     Length,
     /// The time was up, the server stopped, or the client cancelled it.
     Cancelled,
+    /// A guard refused what was written.
+    Refused,
 }
 
 impl Finish {
@@ -77,6 +79,7 @@ impl Finish {
             Self::Stop => "stop",
             Self::Length => "length",
             Self::Cancelled => "cancelled",
+            Self::Refused => "content_filter",
         }
     }
 }
@@ -199,13 +202,34 @@ impl TextRun {
         Err(ApiError::stopping())
     }
 
-    /// Waits for the ends of several together, so that none of them waits to be read.
+    /// Waits for the ends of several together, so that none of them waits to be read. One that a guard refuses is without text
+    /// where others are not refused.
     ///
     /// # Errors
-    /// The first that happens; the others are cancelled.
+    /// The first that happens, where it is not a guard's: the others are cancelled; and a guard's where all are refused.
     pub(crate) async fn finish_all(runs: Vec<Self>) -> Result<Vec<Completed>, ApiError> {
-        let completed = try_join_all(runs.into_iter().map(Self::finish)).await?;
-        Ok(completed.into_iter().map(|completed| *completed).collect())
+        let finish = |run: Self| async {
+            let without_text = run.without_text();
+            match run.finish().await {
+                Err(error) if error.is_refused() => Ok(Err((error, without_text))),
+                ended => ended.map(Ok),
+            }
+        };
+        let ended = try_join_all(runs.into_iter().map(finish)).await?;
+        let are_all_refused = ended.iter().all(Result::is_err);
+        let answer = |ended: Result<Box<Completed>, (ApiError, Completed)>| match ended {
+            Err((error, _)) if are_all_refused => Err(error),
+            Err((_, without_text)) => Ok(without_text),
+            Ok(completed) => Ok(*completed),
+        };
+        ended.into_iter().map(answer).collect()
+    }
+
+    /// What is answered of a text that was refused.
+    fn without_text(&self) -> Completed {
+        let usage = Usage::new(self.template_canvas.canvas(), &Statistics::default());
+        let (text, tokens, media, finish) = (String::new(), Vec::new(), Vec::new(), Finish::Refused);
+        Completed { text, finish, usage, tokens, media, queued: Duration::ZERO, took: Duration::ZERO }
     }
 
     fn take(&mut self, update: Update, media: Result<Vec<MediaFile>, ApiError>) {

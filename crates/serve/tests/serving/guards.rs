@@ -23,11 +23,18 @@ fn body() -> Value {
 fn a_given_text_that_offends_is_refused_on_every_path() {
     let running = Running::with(|settings| settings.guards = Some(guards("pick a lock", 3)));
     let chat = |text: &str| json!({ "messages": [{ "role": "user", "content": text }], "max_tokens": 4 });
+    let alternatives = |text: &str| {
+        let tokens = running.post("/tokenize", &json!({ "prompt": text })).expect(200)["tokens"].clone();
+        let given = |token: &Value| json!({ "state": "given", "token": token });
+        let positions: Vec<Value> = tokens.as_array().unwrap().iter().map(given).collect();
+        json!({ "canvas": { "positions": positions }, "positions": [0], "count": 2 })
+    };
     let requests = [
         ("/v1/completions", json!({ "prompt": "How to pick a lock", "max_tokens": 4 })),
         ("/v1/completions", json!({ "prompt": "pick a ", "suffix": "lock", "max_tokens": 4 })),
         ("/v1/chat/completions", chat("How to Pick a lock?")),
         ("/v1/canvas", json!({ "template": "pick a l[[2]]ock" })),
+        ("/v1/canvas/alternatives", alternatives("How to pick a lock")),
     ];
     for (path, body) in requests {
         let error = running.post(path, &body).expect(400)["error"].clone();
@@ -40,6 +47,7 @@ fn a_given_text_that_offends_is_refused_on_every_path() {
         assert_eq!(message, "the given text is refused: it has what line 1 of the word list words says", "{path}");
     }
     running.post("/v1/chat/completions", &chat("How to pick a flower?")).expect(200);
+    running.post("/v1/canvas/alternatives", &alternatives("How to pick a flower")).expect(200);
     assert_eq!(running.get("/v1/models").expect(200)["data"][0]["meta"]["guarded"], true);
     running.stop().unwrap();
 }
@@ -73,4 +81,31 @@ fn what_offends_is_written_anew_before_anybody_reads_it_or_refused() {
         "{message}"
     );
     refusing.stop().unwrap();
+}
+
+#[test]
+fn a_choice_that_is_refused_leaves_the_others() {
+    let mut body = body();
+    body["n"] = json!(4);
+    let choices = |running: &Running| running.post("/v1/completions", &body).expect(200)["choices"].clone();
+    let free = Running::start();
+    let written = choices(&free);
+    free.stop().unwrap();
+    let texts: Vec<&str> = written.as_array().unwrap().iter().map(|choice| choice["text"].as_str().unwrap()).collect();
+    let has = |text: &str, word: &String| words(text).contains(word);
+    let of_some = |word: &String| !texts.iter().all(|text| has(text, word));
+    let word = words(texts[0]).into_iter().filter(of_some).max_by_key(String::len).unwrap();
+
+    let guarded = Running::with(|settings| settings.guards = Some(guards(&word, 0)));
+    let answered = choices(&guarded);
+    guarded.stop().unwrap();
+    for (index, text) in texts.iter().enumerate() {
+        let (choice, before) = (&answered[index], &written[index]);
+        match has(text, &word) {
+            true => assert_eq!((&choice["text"], &choice["finish_reason"]), (&"".into(), &"content_filter".into())),
+            false => {
+                assert_eq!((&choice["text"], &choice["finish_reason"]), (&before["text"], &before["finish_reason"]))
+            }
+        }
+    }
 }
