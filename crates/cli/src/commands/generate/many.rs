@@ -131,6 +131,9 @@ pub(super) fn run(
     }
 }
 
+/// A canvas that was filled, with all tokens after each step, or why it was not.
+type OneFilled = Result<(Filled, Steps), aquatint::Error>;
+
 /// Fills some canvases together. Of canvases of ids all tokens after each step come with them.
 ///
 /// # Errors
@@ -139,7 +142,7 @@ fn fill(
     arguments: &GenerateArguments,
     session: &Session,
     batch: &[Prepared],
-) -> Result<Vec<Result<(Filled, Steps), aquatint::Error>>, aquatint::Error> {
+) -> Result<Vec<OneFilled>, aquatint::Error> {
     let requests = batch.iter().map(|prepared| request_of(arguments, session, prepared));
     let requests: Vec<_> = requests.collect::<Result<_, _>>()?;
     let tokens = |prepared: &Prepared| vec![prepared.template_canvas.canvas().tokens().to_vec()];
