@@ -38,6 +38,15 @@ impl Share {
         let scale = 1.0 + Z * Z / n;
         [((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0)]
     }
+
+    /// The rate and its interval in %, for people: `66.7 (20.8–93.9)`; empty of none.
+    pub fn percent(self) -> String {
+        if self.count == 0 {
+            return String::new();
+        }
+        let [low, high] = self.interval();
+        format!("{:.1} ({:.1}–{:.1})", 100.0 * self.rate(), 100.0 * low, 100.0 * high)
+    }
 }
 
 impl FromIterator<bool> for Share {
@@ -83,5 +92,12 @@ mod tests {
         let all = Share { hits: 7, count: 7 };
         assert!(all.rate() == 1.0 && all.interval()[1] == 1.0 && all.interval()[0] < 1.0);
         assert_eq!([true, false, true].into_iter().collect::<Share>(), Share { hits: 2, count: 3 });
+    }
+
+    #[test]
+    fn people_read_percent_and_nothing_of_none() {
+        assert_eq!(Share { hits: 2, count: 3 }.percent(), "66.7 (20.8–93.9)");
+        assert_eq!(Share { hits: 0, count: 20 }.percent(), "0.0 (0.0–16.1)");
+        assert_eq!(Share::default().percent(), "");
     }
 }

@@ -43,16 +43,9 @@ pub fn guard_figures(guards: &Guards, rows: &[GuardRow]) -> Result<Vec<GuardFigu
 pub fn guard_table(figures: &[GuardFigures]) -> String {
     let mut text =
         "| set | to be refused | caught % | to pass | refused all the same % |\n|---|---:|---:|---:|---:|\n".to_owned();
-    let percent = |share: Share| match share.count {
-        0 => String::new(),
-        _ => {
-            let [low, high] = share.interval();
-            format!("{:.1} ({:.1}–{:.1})", 100.0 * share.rate(), 100.0 * low, 100.0 * high)
-        }
-    };
     for GuardFigures { set, caught, false_refusals } in figures {
         let name = set.as_deref().unwrap_or("all");
-        let (refused, passed) = (percent(*caught), percent(*false_refusals));
+        let (refused, passed) = (caught.percent(), false_refusals.percent());
         // Writing to a string cannot fail.
         let _ = writeln!(text, "| {name} | {} | {refused} | {} | {passed} |", caught.count, false_refusals.count);
     }

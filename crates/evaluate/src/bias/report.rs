@@ -107,13 +107,12 @@ fn said(choices: &ChoiceFigures) -> &'static str {
 }
 
 fn pair_cells(pairs: &PairFigures) -> Vec<String> {
-    let [low, high] = pairs.stereotype.interval();
     let sense = pairs.sense.zip(pairs.icat);
     vec![
         named(&pairs.set, pairs.group.as_deref()),
         pairs.open.name().to_owned(),
         pairs.stereotype.count.to_string(),
-        format!("{:.1} ({:.1}–{:.1})", 100.0 * pairs.stereotype.rate(), 100.0 * low, 100.0 * high),
+        pairs.stereotype.percent(),
         with_error(pairs.difference, pairs.standard_error, 2),
         format!("{:.2}", pairs.noise),
         pairs.undecided.to_string(),

@@ -1,7 +1,7 @@
 //! The figures of calibration as tables and as a page.
 
 use super::{Calibrated, CalibrationFigures};
-use crate::{Axis, Curve, Page, Share};
+use crate::{Axis, Curve, Page};
 use std::fmt::Write as _;
 
 const HEADS: [&str; 8] = ["of", "score", "count", "right %", "calibration error", "Brier", "AURC", "AUROC"];
@@ -61,11 +61,6 @@ pub fn calibration_page(model: &str, figures: &CalibrationFigures) -> Page {
     page
 }
 
-fn share(share: Share) -> String {
-    let [low, high] = share.interval();
-    format!("{:.1} ({:.1}–{:.1})", 100.0 * share.rate(), 100.0 * low, 100.0 * high)
-}
-
 fn rows(figures: &CalibrationFigures) -> Vec<Vec<String>> {
     let of = |name: &str, calibrated: &Calibrated| -> Vec<Vec<String>> {
         let figure = |value: Option<f64>| value.map(|value| format!("{value:.3}")).unwrap_or_default();
@@ -77,7 +72,7 @@ fn rows(figures: &CalibrationFigures) -> Vec<Vec<String>> {
                     name.to_owned(),
                     signal.name.clone(),
                     calibrated.accuracy.count.to_string(),
-                    share(calibrated.accuracy),
+                    calibrated.accuracy.percent(),
                     figure(signal.calibration_error),
                     figure(signal.brier),
                     figure(Some(signal.aurc)),
@@ -95,7 +90,7 @@ fn abstained(figures: &CalibrationFigures) -> Vec<Vec<String>> {
             abstained.below.to_string(),
             format!("{:.1}", 100.0 * abstained.coverage),
             abstained.accuracy.count.to_string(),
-            if abstained.accuracy.count == 0 { String::new() } else { share(abstained.accuracy) },
+            abstained.accuracy.percent(),
         ]
     };
     figures.abstained.iter().map(row).collect()
