@@ -25,11 +25,12 @@ pub(crate) fn json_lines<T: DeserializeOwned>(
     lines.map(row).collect()
 }
 
-/// The rows of a file.
+/// The rows of a file of JSON lines; lines without anything are passed over. `check` says what is wrong with a row that could be
+/// read, with what is allowed.
 ///
 /// # Errors
-/// When it cannot be read, or a line is no row, by its number.
-pub(crate) fn json_lines_of<T: DeserializeOwned>(
+/// When it cannot be read, or a line is no row: [`EvaluateError::Row`] with the file, the number of the line and the reason.
+pub fn json_lines_of<T: DeserializeOwned>(
     path: &Path,
     check: impl Fn(&T) -> Result<(), String>,
 ) -> Result<Vec<T>, EvaluateError> {
@@ -45,8 +46,11 @@ pub(crate) fn json_lines_of<T: DeserializeOwned>(
     })
 }
 
-/// Refuses a field without anything in it.
-pub(crate) fn not_empty(field: &str, text: &str) -> Result<(), String> {
+/// Refuses a field of a row without anything but blanks in it, for the check of [`json_lines_of`].
+///
+/// # Errors
+/// The message, with the name of the field.
+pub fn not_empty(field: &str, text: &str) -> Result<(), String> {
     match text.trim().is_empty() {
         true => Err(format!("`{field}` is empty; allowed: a text")),
         false => Ok(()),

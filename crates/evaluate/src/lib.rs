@@ -42,6 +42,7 @@ pub use documents::{Costs, Documents, PassPart};
 pub use error::EvaluateError;
 pub use held_out::{HeldOut, HeldOutEvent, MeasureSettings, measure};
 pub use held_out_batch::HeldOutBatch;
+pub use json_lines::{json_lines_of, not_empty};
 pub use judge::{Judge, Judgement};
 pub use likelihood::{
     CANVASES_PER_PASS, CausalLikelihood, CodesLikelihood, DiffusionBound, Estimate, Likelihood, MeasuredCanvases,

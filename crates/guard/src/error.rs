@@ -1,5 +1,6 @@
 //! Why there is no guard, and what one refuses.
 
+use aquatint_evaluate::EvaluateError;
 use std::path::PathBuf;
 
 /// What is wrong with a guard, or what it says of a text.
@@ -67,16 +68,9 @@ pub enum GuardError {
         /// What is allowed.
         allowed: String,
     },
-    /// A line of a file is no row.
-    #[error("line {line} of `{}`: {reason}", path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// Its number, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file of labelled texts cannot be read, or has lines that are no rows.
+    #[error(transparent)]
+    Rows(#[from] EvaluateError),
     /// Nothing tells two kinds of rows from each other.
     #[error("the rows {lack}; allowed: rows of both kinds, and words that several of them have")]
     Untrainable {
@@ -96,6 +90,7 @@ impl GuardError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File { source, .. } => source.hint(),
+            Self::Rows(error) => error.hint(),
             Self::Damaged(_) => Some("`aquatint guard-classifier` makes one from labelled texts".to_owned()),
             _ => None,
         }

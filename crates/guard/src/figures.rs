@@ -1,7 +1,7 @@
 //! How often guards refuse what they should, and what they should not.
 
 use crate::{GuardError, GuardRow, Guards};
-use aquatint_evaluate::Share;
+use aquatint_evaluate::{EvaluateError, Share};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,7 +24,7 @@ pub struct GuardFigures {
 pub fn guard_figures(guards: &Guards, rows: &[GuardRow]) -> Result<Vec<GuardFigures>, GuardError> {
     let mut sets: BTreeMap<Option<&str>, GuardFigures> = BTreeMap::new();
     for (line, row) in (1..).zip(rows) {
-        let passage = row.passage().map_err(|reason| GuardError::Row { path: "rows".into(), line, reason })?;
+        let passage = row.passage().map_err(|reason| EvaluateError::Row { path: "rows".into(), line, reason })?;
         let is_refused = guards.judge_given(&passage).is_err();
         for set in [None, Some(row.set.as_str())] {
             let (caught, false_refusals) = (Share::default(), Share::default());

@@ -1,7 +1,8 @@
 //! Labelled texts: JSON lines by which a classifier is trained and guards are measured.
 
 use crate::{GuardError, Passage};
-use aquatint_vocabulary::Template;
+use aquatint_evaluate::{EvaluateError, json_lines_of, not_empty};
+use aquatint_vocabulary::{Template, TemplateError};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -22,9 +23,11 @@ impl GuardRow {
     /// The text with its holes.
     ///
     /// # Errors
-    /// What is wrong with the template.
+    /// What is wrong with the template, in one line.
     pub(crate) fn passage(&self) -> Result<Passage, String> {
-        let template = Template::parse(&self.text).map_err(|error| error.to_string())?;
+        // The excerpt in its other lines is for a template that was typed.
+        let first = |error: &TemplateError| error.to_string().lines().next().unwrap_or_default().to_owned();
+        let template = Template::parse(&self.text).map_err(|error| first(&error))?;
         Ok(Passage::of_template(&template))
     }
 }
@@ -34,23 +37,56 @@ impl GuardRow {
 /// # Errors
 /// When it cannot be read, has no row, or a line is none.
 pub fn guard_rows(path: &Path) -> Result<Vec<GuardRow>, GuardError> {
-    let text = std::fs::read_to_string(path).map_err(|source| GuardError::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
-    let refuse = |line, reason| GuardError::Row { path: path.to_path_buf(), line, reason };
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let row = |(line, text): (usize, &str)| {
-        let row: GuardRow = serde_json::from_str(text).map_err(|error| refuse(line, error.to_string()))?;
-        match row.passage() {
-            Ok(passage) if passage.readings().iter().all(|reading| reading.text().trim().is_empty()) => {
-                Err(refuse(line, "`text` is empty; allowed: a text".to_owned()))
-            }
-            Ok(_) => Ok(row),
-            Err(reason) => Err(refuse(line, reason)),
+    let rows: Vec<GuardRow> = json_lines_of(path, check)?;
+    if rows.is_empty() {
+        let reason = "there is no row; allowed: one or more".to_owned();
+        return Err(EvaluateError::Row { path: path.to_path_buf(), line: 1, reason }.into());
+    }
+    Ok(rows)
+}
+
+fn check(row: &GuardRow) -> Result<(), String> {
+    row.passage()?.readings().iter().try_for_each(|reading| not_empty("text", reading.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str) -> Result<Vec<GuardRow>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        std::fs::write(&path, text).unwrap();
+        let shown = path.display().to_string();
+        guard_rows(&path).map_err(|error| error.to_string().replace(&shown, "rows.jsonl"))
+    }
+
+    #[test]
+    fn rows_are_read_with_and_without_a_set() {
+        let text =
+            "{\"text\": \"a [[2]] b\", \"refuse\": true}\n\n{\"text\": \"c\", \"refuse\": false, \"set\": \"s\"}\n";
+        let read: Vec<(bool, String)> = rows(text).unwrap().into_iter().map(|row| (row.refuse, row.set)).collect();
+        assert_eq!(read, [(true, String::new()), (false, "s".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_no_row_is_refused_by_file_and_line() {
+        let refused = |row: &str| {
+            let error = rows(&format!("{{\"text\": \"a\", \"refuse\": true}}\n\n{row}\n")).unwrap_err();
+            assert!(!error.contains('\n'), "{error}");
+            error.strip_prefix("line 3 of `rows.jsonl`: ").unwrap_or_else(|| panic!("{error}")).to_owned()
+        };
+        for empty in ["", " ", "[[2]]", " [[2]] [[1]]"] {
+            let row = format!("{{\"text\": \"{empty}\", \"refuse\": true}}");
+            assert_eq!(refused(&row), "`text` is empty; allowed: a text");
         }
-    };
-    let rows: Vec<GuardRow> = lines.map(row).collect::<Result<_, _>>()?;
-    if rows.is_empty() { Err(refuse(1, "there is no row; allowed: one or more".to_owned())) } else { Ok(rows) }
+        let hole = refused("{\"text\": \"a [[x]]\", \"refuse\": true}");
+        assert_eq!(hole, "the hole is not understood (column 3 of the template)");
+        assert!(refused("{\"text\": \"a\"}").starts_with("missing field `refuse`"));
+        assert!(refused("{\"text\": \"a\", \"refuse\": true, \"more\": 1}").starts_with("unknown field `more`"));
+        let none = "line 1 of `rows.jsonl`: there is no row; allowed: one or more";
+        assert_eq!([rows("").unwrap_err(), rows("\n \n").unwrap_err()], [none, none]);
+        let missing = guard_rows(Path::new("no-such-file")).unwrap_err().to_string();
+        assert_eq!(missing, "could not read `no-such-file`");
+    }
 }

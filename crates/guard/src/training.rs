@@ -4,7 +4,7 @@
 
 use crate::classifier::{LONGEST, logistic};
 use crate::{GuardError, GuardRow, LinearClassifier};
-use aquatint_evaluate::text_words;
+use aquatint_evaluate::{EvaluateError, text_words};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Steps of the descent.
@@ -66,7 +66,7 @@ impl TrainingSettings {
         let (mut window, mut examples) = (self.words, Vec::new());
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for (line, row) in (1..).zip(rows) {
-            let passage = row.passage().map_err(|reason| GuardError::Row { path: "rows".into(), line, reason })?;
+            let passage = row.passage().map_err(|reason| EvaluateError::Row { path: "rows".into(), line, reason })?;
             let mut of_row = BTreeSet::new();
             for reading in passage.readings() {
                 let words: Vec<String> = text_words(reading.text()).into_iter().map(|(word, _)| word).collect();
