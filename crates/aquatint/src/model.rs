@@ -8,7 +8,7 @@ use crate::{Error, MediaFile, MediaFiles, OutputPiece, Sampling, SamplingOptions
 use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_constraint::{CompileError, Compiler, ConstraintSpec};
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, PositionState, Process, Span, TokenId};
+use aquatint_diffusion::{Canvas, Process, Span, TokenId};
 use aquatint_evaluate::{
     HeldOut, HeldOutBatch, HeldOutEvent, Likelihood, MeasureSettings, TextRequests, Writer, measure,
 };
@@ -813,26 +813,11 @@ impl Model {
     /// themselves are not judged.
     pub fn alternatives(&self, canvas: &Canvas, positions: &[usize], count: usize) -> Result<Vec<Predicted>, Error> {
         let request = self.request_for(canvas.clone(), Settings::default())?;
-        if self.guards.is_some() {
-            let opened = self.with_open(canvas, positions)?;
+        // Positions that cannot be open are an error of the prediction.
+        if let (Some(_), Ok(opened)) = (&self.guards, canvas.reopened(positions)) {
             self.judge_given(&TemplateCanvas::of_canvas(opened, &self.checkpoint.vocabulary))?;
         }
         Ok(predict(self.network.as_ref(), self.process.as_ref(), &request, positions, count)?)
-    }
-
-    /// A canvas with some positions open beside those that are.
-    fn with_open(&self, canvas: &Canvas, positions: &[usize]) -> Result<Canvas, Error> {
-        let noise = Template::noise(&self.checkpoint.vocabulary)?;
-        let mut opened = Canvas::new();
-        for (position, token) in canvas.tokens().iter().enumerate() {
-            match canvas.state(position) {
-                Some(PositionState::Closed | PositionState::Padding) | None => {}
-                Some(PositionState::Open) => opened.push_open(1, false, noise),
-                _ if positions.contains(&position) => opened.push_open(1, false, noise),
-                _ => opened.push_given(&[*token]),
-            }
-        }
-        Ok(opened)
     }
 
     /// The text of a filled template canvas: every given character, and what was written in each open place.

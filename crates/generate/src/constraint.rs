@@ -259,22 +259,20 @@ impl CommitPolicy for InOrder {
     }
 }
 
-/// A policy that leaves some positions open.
+/// What a policy chose before constraints drew for it.
 #[derive(Debug)]
-pub(crate) struct Without<'a> {
+pub(crate) struct Chosen<'a> {
     pub(crate) policy: &'a dyn CommitPolicy,
-    pub(crate) left_out: &'a [usize],
+    pub(crate) positions: &'a [usize],
 }
 
-impl CommitPolicy for Without<'_> {
+impl CommitPolicy for Chosen<'_> {
     fn name(&self) -> String {
         self.policy.name()
     }
 
-    fn select(&self, step: &Step, proposal: &Proposal, key: Key) -> Commit {
-        let mut commit = self.policy.select(step, proposal, key);
-        commit.positions.retain(|position| !self.left_out.contains(position));
-        commit
+    fn select(&self, _: &Step, _: &Proposal, _: Key) -> Commit {
+        Commit { positions: self.positions.to_vec() }
     }
 
     fn steps(&self, open: usize, requested: usize) -> usize {

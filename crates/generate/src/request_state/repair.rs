@@ -6,7 +6,6 @@ use super::track::Track;
 use crate::event::{Change, ChangeKind};
 use crate::model::Model;
 use crate::{GenerateError, Offence};
-use aquatint_diffusion::TokenId;
 
 /// The purpose of the noise of positions that are opened again.
 const REPAIR: u64 = 0x0072_6570_6169_7265;
@@ -56,7 +55,7 @@ impl Track {
             entropy: None,
             kind: ChangeKind::Renoised,
         });
-        taken.replace(renoised.collect());
+        taken.replace(renoised.collect(), filling.request.alternatives > 0);
         self.repairs += 1;
         filling.statistics.repairs += 1;
         self.go_back(filling, &positions, model.process.revises());
@@ -65,20 +64,21 @@ impl Track {
 }
 
 impl Taken {
-    /// Has these changes in place of those that the step made of the same positions.
-    fn replace(&mut self, changes: Vec<Change>) {
-        let are_reported = !self.alternatives.is_empty();
-        let mut alternatives = std::mem::take(&mut self.alternatives);
-        alternatives.resize(self.changes.len(), Vec::new());
-        let is_left = |change: &Change| changes.iter().all(|new| new.position != change.position);
-        let mut all: Vec<(Change, Vec<(TokenId, f64)>)> =
-            std::mem::take(&mut self.changes).into_iter().zip(alternatives).filter(|(old, _)| is_left(old)).collect();
-        all.extend(changes.iter().map(|change| (*change, Vec::new())));
-        all.sort_by_key(|(change, _)| change.position);
-        let (changes, alternatives) = all.into_iter().unzip();
-        self.changes = changes;
-        if are_reported {
-            self.alternatives = alternatives;
+    /// Has these changes in place of those that the step made of the same positions; none of them has alternatives.
+    fn replace(&mut self, changes: Vec<Change>, reports_alternatives: bool) {
+        for change in changes {
+            match self.changes.binary_search_by_key(&change.position, |old| old.position) {
+                Ok(index) => {
+                    self.changes[index] = change;
+                    self.alternatives.get_mut(index).into_iter().for_each(Vec::clear);
+                }
+                Err(index) => {
+                    self.changes.insert(index, change);
+                    if reports_alternatives {
+                        self.alternatives.insert(index, Vec::new());
+                    }
+                }
+            }
         }
     }
 }

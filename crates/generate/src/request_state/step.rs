@@ -4,7 +4,7 @@ use super::filling::Filling;
 use super::track::Track;
 use crate::branch::Branch;
 use crate::constrained::ConstrainedRow;
-use crate::constraint::Without;
+use crate::constraint::Chosen;
 use crate::event::{Change, ChangeKind};
 use crate::forward_batch::Answer;
 use crate::guidance::guided;
@@ -14,7 +14,7 @@ use crate::visible::visible;
 use crate::watermark::{Leaning, drawn_by, joined, likeliest};
 use crate::{GenerateError, Mark, MarkedStep, Request};
 use aquatint_diffusion::{
-    Canvas, CommitPolicy, LengthChanges, LengthStep, PlannedStep, Proposal, ReverseStep, Source, StepChanges, TokenId,
+    Canvas, LengthChanges, LengthStep, PlannedStep, Proposal, ReverseStep, Source, StepChanges, TokenId,
 };
 use aquatint_network::{RowAnswer, RowDraw, answer_row};
 use std::collections::BTreeMap;
@@ -34,9 +34,9 @@ pub(super) struct Predictions {
     /// Of its committed positions that may be edited.
     edits: Proposal,
     likeliest: Likeliest,
-    /// Positions of constrained spans for which the constraint has drawn nothing: their candidates are the model's own and
-    /// are never written.
-    undrawn: Vec<usize>,
+    /// What the policy commits at this step, ascending, where that was chosen before constraints drew: candidates of theirs
+    /// elsewhere are the model's own and are never written.
+    chosen: Option<Vec<usize>>,
 }
 
 impl Predictions {
@@ -91,11 +91,7 @@ impl Track {
             let alternatives = alternatives(&filling.request, &changes, predictions, from);
             return Ok(Taken { changes, alternatives, unedited: !changed.wrote });
         }
-        let certain: Vec<(usize, f64)> = self.plan.blocks[self.block()]
-            .iter()
-            .filter(|position| filling.canvas.is_committed(**position) && !filling.is_end(**position))
-            .map(|position| (*position, filling.certainty[*position]))
-            .collect();
+        let certain = self.certain(filling);
         // What a constraint keeps from left to right stays in that order.
         let leans = self.plan.constrained.is_empty() && filling.settings(self.part).marks_order();
         let known = if leans { known(filling) } else { Vec::new() };
@@ -106,10 +102,14 @@ impl Track {
             Some(Mark::Order(order)) if leans => Some(Leaning::new(policy, order, &known)),
             _ => None,
         };
-        let without = Without { policy, left_out: &predictions.undrawn };
+        let chosen = predictions.chosen.as_ref().map(|positions| Chosen { policy, positions });
         let step = ReverseStep {
             process: model.process,
-            policy: leaning.as_ref().map_or(&without as &dyn CommitPolicy, |leaning| leaning),
+            policy: match (&leaning, &chosen) {
+                (Some(leaning), _) => leaning,
+                (None, Some(chosen)) => chosen,
+                (None, None) => policy,
+            },
             remasking: &settings.remasking,
             vectors: model.vectors,
             planned,
@@ -226,8 +226,12 @@ impl Track {
                 predictions.likeliest.insert(position, alternatives);
             }
         }
-        predictions.undrawn = self.undrawn(filling, &predictions.proposal, planned, model);
-        let drawn = held.into_iter().filter(|(position, _)| predictions.undrawn.binary_search(position).is_err());
+        predictions.chosen = self.chosen(filling, &predictions.proposal, planned, model);
+        let is_drawn = |position: usize| match &predictions.chosen {
+            Some(chosen) => !self.is_in_order(position) || chosen.binary_search(&position).is_ok(),
+            None => true,
+        };
+        let drawn = held.into_iter().filter(|(position, _)| is_drawn(*position));
         let row = |(position, logits)| {
             let draw = self.proposer.row_draw(canvas, position, planned, model);
             ConstrainedRow::new(position, logits, &draw, model.process)
@@ -247,22 +251,36 @@ impl Track {
         Ok(predictions)
     }
 
-    /// The positions for which a constraint has to draw nothing, ascending: those of spans that are kept from left to right,
-    /// behind the ones that the policy commits at this step by the model's own predictions. Nothing else shows what was drawn
-    /// for them; where something would, there are none.
-    fn undrawn(&self, filling: &Filling, proposal: &Proposal, planned: &PlannedStep, model: &Model<'_>) -> Vec<usize> {
-        let in_order = || self.plan.constrained.iter().filter(|span| span.is_in_order());
-        let step = planned.with(proposal.len(), 0);
+    /// The committed positions of the block that remasking may take back, with how sure each was.
+    fn certain(&self, filling: &Filling) -> Vec<(usize, f64)> {
+        let may = |position: &&usize| filling.canvas.is_committed(**position) && !filling.is_end(**position);
+        let positions = self.plan.blocks[self.block()].iter().filter(may);
+        positions.map(|position| (*position, filling.certainty[*position])).collect()
+    }
+
+    /// Whether a position is of a constrained span that is kept from left to right.
+    fn is_in_order(&self, position: usize) -> bool {
+        self.plan.constrained.iter().any(|span| span.is_in_order() && span.contains(position))
+    }
+
+    /// What the policy commits at this step by the model's own predictions, so that constraints draw for that alone in spans
+    /// that are kept from left to right; `None` where there are none, and where what they draw elsewhere would show.
+    fn chosen(
+        &self,
+        filling: &Filling,
+        proposal: &Proposal,
+        planned: &PlannedStep,
+        model: &Model<'_>,
+    ) -> Option<Vec<usize>> {
+        let settings = filling.settings(self.part);
+        let (open, certain) = (proposal.len(), self.certain(filling));
+        let step = planned.with(open, settings.remasking.select(&planned.with(open, 0), &certain, self.key).len());
         let shows = planned.leads || self.opening || self.stability.is_some() || self.speculation.is_some();
-        let revises = model.process.revises() || filling.settings(self.part).revise || self.lengths.is_some();
-        if step.is_last() || shows || revises || in_order().next().is_none() {
-            return Vec::new();
+        let revises = model.process.revises() || settings.revise || self.lengths.is_some();
+        if step.is_last() || shows || revises || !proposal.positions().iter().any(|at| self.is_in_order(*at)) {
+            return None;
         }
-        let chosen = self.plan.policy.select(&step, proposal, self.key).positions;
-        let is_left = |position: &usize| {
-            in_order().any(|span| span.contains(*position)) && chosen.binary_search(position).is_err()
-        };
-        proposal.positions().iter().copied().filter(is_left).collect()
+        Some(self.plan.policy.select(&step, proposal, self.key).positions)
     }
 
     /// What there is of a position: the answer of the device, or its logits after guidance.

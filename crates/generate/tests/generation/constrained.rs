@@ -284,6 +284,33 @@ fn a_policy_that_counts_commits_as_many_from_left_to_right_as_it_would_anywhere(
     assert!((250..350).contains(&last), "{last} of 1200 positions in the last step");
 }
 
+#[test]
+fn several_spans_from_left_to_right_share_what_a_policy_commits() {
+    let chain = Chain::mixed(6);
+    for (policy, seed) in
+        ["confidence", "random", "entropy", "margin"].into_iter().flat_map(|p| (0..20).map(move |s| (p, s)))
+    {
+        let settings = settings(|b| b.policy_named(policy).counting(Counting::Even), seed);
+        let mut canvas = Canvas::new();
+        canvas.push_given(&[2]);
+        canvas.push_open(6, false, MASK);
+        canvas.push_given(&[3]);
+        canvas.push_open(6, false, MASK);
+        let spans = [0, 1].map(|span| SpanConstraint { span, constraint: Arc::new(Ordered(any_order())) });
+        let request = Request::new(canvas, settings).with_constraints(spans.into());
+        let mut commits = Vec::new();
+        let outcome = generate(&chain, &process(), &[request], &mut |_, event| {
+            if let DenoisingEvent::Step { changes, .. } = event {
+                commits.push(changes.iter().filter(|change| change.kind == ChangeKind::Committed).count());
+            }
+            ControlFlow::Continue(())
+        });
+        let outcome = outcome[0].as_ref().unwrap();
+        assert!([0, 1].iter().all(|span| is_framed(&text(outcome, *span))));
+        assert_eq!(commits, [3, 3, 3, 3], "{policy}, seed {seed}");
+    }
+}
+
 /// `2 (3|4)* 5` from left to right, a token at a time: each is drawn from its prediction among those that leave the text
 /// room to end. Adds up the predictions that it was given.
 #[derive(Debug)]
