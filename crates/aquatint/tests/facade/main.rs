@@ -1,6 +1,7 @@
 //! The façade, as a user of the library calls it.
 
 mod dit;
+mod experiment;
 mod guards;
 mod learning;
 mod media;
