@@ -4,9 +4,11 @@ Run with:  python benches/tuning/rewards.py RECIPE OUT --arms NAME=SET,SET… NA
                                             [--set KEY=VALUE …] [--program target/release/aquatint] [--table-only]
 RECIPE is one of recipes/reward. An arm is a name and what the recipe sets under it, for instance
 `trace=reward.estimator=trace,reward.readings=5 d1=reward.estimator=mean-field`. Runs go one after the other, each with one
-thread and the same time; each run that is done is passed over when the program is started again. OUT gets the runs, their
-`metrics.jsonl`, `table.md` and `plot.svg`: the share of the completions of rollouts that are solved, by forward passes of
-rollouts and by wall time, the mean of the seeds with the range from the least to the most shaded; and the share of held-out prompts. Rollouts are of prompts that are learned from, and noisy: points are means of `--together` updates.
+thread and the same time. When the program is started again, runs that came to their end are passed over, and those that were
+interrupted or killed go on from what they saved. OUT gets the runs, their `metrics.jsonl`, `table.md` and `plot.svg`: the share
+of the completions of rollouts that are solved, by forward passes of rollouts and by wall time, the mean of the seeds with the
+range from the least to the most shaded; and the share of held-out prompts. Rollouts are of prompts that are learned from, and
+noisy: points are means of `--together` updates.
 """
 
 import argparse
@@ -25,12 +27,18 @@ def rows(folder):
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        return [json.loads(line) for line in lines]
+    except json.JSONDecodeError:
+        # A kill cuts the last line short, and no other.
+        return [json.loads(line) for line in lines[:-1]]
 
 
 def is_done(folder):
-    return any(row["kind"] == "ending" for row in rows(folder))
+    """Whether a run came to its end, by its last line: one that was interrupted did not, nor one that goes on since."""
+    last = rows(folder)[-1:]
+    return any(row["kind"] == "ending" and row["ending"] != "interrupted" for row in last)
 
 
 def learn(arguments, name, settings, seed):
@@ -41,16 +49,22 @@ def learn(arguments, name, settings, seed):
     stated = [f"output={folder}", f"seed={seed}", f"run.max_minutes={arguments.minutes}", "run.log_every=1"]
     for setting in stated + arguments.set + settings:
         command += ["--set", setting]
-    print(f"{name}, seed {seed}", flush=True)
+    if resumed := (folder / "state" / "run.safetensors").is_file():
+        command.append("--resume")
+    print(f"{name}, seed {seed}{', resumed' if resumed else ''}", flush=True)
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if not is_done(folder):
         sys.exit(f"{name}, seed {seed}: {done.stderr.strip()}")
     return folder
 
 
+def updates_of(folder):
+    return [row for row in rows(folder) if row["kind"] == "step"]
+
+
 def curve(folder, together):
-    """Points of a run: updates, seconds, forward passes, and the share that is solved."""
-    steps = [row for row in rows(folder) if row["kind"] == "step"]
+    """Points of a run: updates, seconds, forward passes, and the share that is solved. What is left at the end is none."""
+    steps = updates_of(folder)
     points, passes = [], 0.0
     for start in range(0, len(steps) - together + 1, together):
         some = steps[start : start + together]
