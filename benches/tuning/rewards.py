@@ -149,20 +149,23 @@ def spread(values):
     return f"{100 * statistics.mean(values):.1f} ({100 * min(values):.1f} to {100 * max(values):.1f})"
 
 
-def table(arms, folders, together):
+def table(folders, together):
     lines = [
-        "| estimator | updates | solved in rollouts, first | last | held out, last | best |",
+        "| estimator | seeds | updates | solved in rollouts, first | last | held out, last |",
         "|---|---|---|---|---|---|",
     ]
-    for name, curves in arms.items():
-        held = [points for points in map(held_out, folders[name]) if points]
-        updates = statistics.mean(points[-1][0] for points in curves) if all(curves) else 0
-        lines.append(
-            f"| {name} | {updates:.0f} | {spread([p[0][3] for p in curves if p])} | {spread([p[-1][3] for p in curves if p])} "
-            f"| {spread([p[-1][1] for p in held])} | {spread([max(v for _, v in p) for p in held])} |"
-        )
+    for name, runs in folders.items():
+        steps = [some for some in map(updates_of, runs) if some]
+        count = f"{statistics.mean(some[-1]['step'] for some in steps):.1f}" if steps else "-"
+        first = [statistics.mean(row["solved"] for row in some[:together]) for some in steps]
+        last = [statistics.mean(row["solved"] for row in some[-together:]) for some in steps]
+        held = [points[-1][1] for points in map(held_out, runs) if points]
+        lines.append(f"| {name} | {len(runs)} | {count} | {spread(first)} | {spread(last)} | {spread(held)} |")
     lines.append("")
-    lines.append(f"Per cent: the mean of the seeds, and the least and the most. Rollouts: means of {together} updates.")
+    lines.append(
+        f"Per cent: the mean of the seeds, and the least and the most. Rollouts: the first {together} updates of each run and its "
+        f"last {together}."
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -194,7 +197,7 @@ def main():
                 learn(arguments, name, settings, seed)
     folders = {name: [f for seed in seeds if is_done(f := arguments.out / f"{name}-{seed}")] for name in named}
     arms = {name: [curve(folder, arguments.together) for folder in folders[name]] for name in named}
-    text = table(arms, folders, arguments.together)
+    text = table(folders, arguments.together)
     (arguments.out / "table.md").write_text(text, encoding="utf-8")
     (arguments.out / "plot.svg").write_text(plot(arms, arguments.title), encoding="utf-8")
     print(text)
