@@ -1,7 +1,7 @@
 //! How often guards refuse what they should, and what they should not.
 
-use crate::{GuardError, GuardRow, Guards};
-use aquatint_evaluate::{EvaluateError, Share};
+use crate::{GuardRow, Guards};
+use aquatint_evaluate::Share;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,14 +18,10 @@ pub struct GuardFigures {
 }
 
 /// The figures of all rows, and of each set where there are several, as given text.
-///
-/// # Errors
-/// When a text is no template.
-pub fn guard_figures(guards: &Guards, rows: &[GuardRow]) -> Result<Vec<GuardFigures>, GuardError> {
+pub fn guard_figures(guards: &Guards, rows: &[GuardRow]) -> Vec<GuardFigures> {
     let mut sets: BTreeMap<Option<&str>, GuardFigures> = BTreeMap::new();
-    for (line, row) in (1..).zip(rows) {
-        let passage = row.passage().map_err(|reason| EvaluateError::Row { path: "rows".into(), line, reason })?;
-        let is_refused = guards.judge_given(&passage).is_err();
+    for row in rows {
+        let is_refused = guards.judge_given(&row.passage).is_err();
         for set in [None, Some(row.set.as_str())] {
             let (caught, false_refusals) = (Share::default(), Share::default());
             let own = GuardFigures { set: set.map(str::to_owned), caught, false_refusals };
@@ -36,7 +32,7 @@ pub fn guard_figures(guards: &Guards, rows: &[GuardRow]) -> Result<Vec<GuardFigu
     }
     // One set is all of them.
     let several = sets.len() > 2;
-    Ok(sets.into_values().filter(|figures| several || figures.set.is_none()).collect())
+    sets.into_values().filter(|figures| several || figures.set.is_none()).collect()
 }
 
 /// The figures as a table in Markdown.
@@ -55,13 +51,17 @@ pub fn guard_table(figures: &[GuardFigures]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::WordList;
+    use crate::{Passage, WordList};
+    use aquatint_vocabulary::Template;
     use std::sync::Arc;
 
     #[test]
     fn refusals_are_counted_by_set_and_by_what_they_should_be() {
         let guards = Guards::new(vec![Arc::new(WordList::parse("w", "vork").unwrap())], 0);
-        let row = |text: &str, refuse: bool, set: &str| GuardRow { text: text.to_owned(), refuse, set: set.to_owned() };
+        let row = |text: &str, refuse: bool, set: &str| {
+            let passage = Passage::of_template(&Template::parse(text).unwrap());
+            GuardRow { passage, refuse, set: set.to_owned() }
+        };
         let rows = [
             row("the vork", true, "a"),
             row("vo[[1]]rk", true, "a"),
@@ -69,7 +69,7 @@ mod tests {
             row("a vork of mine", false, "b"),
             row("a garden", false, "b"),
         ];
-        let figures = guard_figures(&guards, &rows).unwrap();
+        let figures = guard_figures(&guards, &rows);
         let counts = |index: usize| {
             let GuardFigures { caught, false_refusals, .. } = &figures[index];
             [caught.hits, caught.count, false_refusals.hits, false_refusals.count]
@@ -77,6 +77,6 @@ mod tests {
         assert_eq!(figures.iter().map(|of| of.set.as_deref()).collect::<Vec<_>>(), [None, Some("a"), Some("b")]);
         assert_eq!([counts(0), counts(1), counts(2)], [[2, 3, 1, 2], [2, 3, 0, 0], [0, 0, 1, 2]]);
         assert!(guard_table(&figures).contains("| a | 3 | 66.7 (20.8–93.9) | 0 |  |\n"), "{}", guard_table(&figures));
-        assert_eq!(guard_figures(&guards, &rows[..3]).unwrap().len(), 1);
+        assert_eq!(guard_figures(&guards, &rows[..3]).len(), 1);
     }
 }

@@ -8,27 +8,34 @@ use std::path::Path;
 
 /// A text as it would be typed, and whether a guard is to refuse it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "GivenRow")]
 pub struct GuardRow {
-    /// A template, holes included.
-    pub text: String,
+    /// The text with its holes.
+    pub passage: Passage,
     /// Whether it is to be refused.
     pub refuse: bool,
     /// What kind of text it is; figures are of each.
-    #[serde(default)]
     pub set: String,
 }
 
-impl GuardRow {
-    /// The text with its holes.
-    ///
+/// A row as its line has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenRow {
+    text: String,
+    refuse: bool,
+    #[serde(default)]
+    set: String,
+}
+
+impl TryFrom<GivenRow> for GuardRow {
+    type Error = String;
+
     /// # Errors
-    /// What is wrong with the template, in one line.
-    pub(crate) fn passage(&self) -> Result<Passage, String> {
-        // The excerpt in its other lines is for a template that was typed.
-        let first = |error: &TemplateError| error.to_string().lines().next().unwrap_or_default().to_owned();
-        let template = Template::parse(&self.text).map_err(|error| first(&error))?;
-        Ok(Passage::of_template(&template))
+    /// What is wrong with the template, in one line: the excerpt in the others is for a template that was typed.
+    fn try_from(GivenRow { text, refuse, set }: GivenRow) -> Result<Self, String> {
+        let first = |error: TemplateError| error.to_string().lines().next().unwrap_or_default().to_owned();
+        Ok(Self { passage: Passage::of_template(&Template::parse(&text).map_err(first)?), refuse, set })
     }
 }
 
@@ -46,7 +53,7 @@ pub fn guard_rows(path: &Path) -> Result<Vec<GuardRow>, GuardError> {
 }
 
 fn check(row: &GuardRow) -> Result<(), String> {
-    row.passage()?.readings().iter().try_for_each(|reading| not_empty("text", reading.text()))
+    row.passage.readings().iter().try_for_each(|reading| not_empty("text", reading.text()))
 }
 
 #[cfg(test)]
@@ -65,8 +72,11 @@ mod tests {
     fn rows_are_read_with_and_without_a_set() {
         let text =
             "{\"text\": \"a [[2]] b\", \"refuse\": true}\n\n{\"text\": \"c\", \"refuse\": false, \"set\": \"s\"}\n";
-        let read: Vec<(bool, String)> = rows(text).unwrap().into_iter().map(|row| (row.refuse, row.set)).collect();
-        assert_eq!(read, [(true, String::new()), (false, "s".to_owned())]);
+        let row = |text: &str, refuse: bool, set: &str| {
+            let passage = Passage::of_template(&Template::parse(text).unwrap());
+            GuardRow { passage, refuse, set: set.to_owned() }
+        };
+        assert_eq!(rows(text).unwrap(), [row("a [[2]] b", true, ""), row("c", false, "s")]);
     }
 
     #[test]

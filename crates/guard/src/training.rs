@@ -4,7 +4,7 @@
 
 use crate::classifier::{LONGEST, logistic};
 use crate::{GuardError, GuardRow, LinearClassifier};
-use aquatint_evaluate::{EvaluateError, text_words};
+use aquatint_evaluate::text_words;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Steps of the descent.
@@ -65,15 +65,14 @@ impl TrainingSettings {
         }
         let (mut window, mut examples) = (self.words, Vec::new());
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for (line, row) in (1..).zip(rows) {
-            let passage = row.passage().map_err(|reason| EvaluateError::Row { path: "rows".into(), line, reason })?;
+        for row in rows {
             let mut of_row = BTreeSet::new();
-            for reading in passage.readings() {
+            for reading in row.passage.readings() {
                 let words: Vec<String> = text_words(reading.text()).into_iter().map(|(word, _)| word).collect();
                 window = window.max(words.len());
                 let grams = grams(&words, self.words);
                 of_row.extend(grams.iter().cloned());
-                examples.push((grams, row.refuse, 1.0 / passage.readings().len() as f64));
+                examples.push((grams, row.refuse, 1.0 / row.passage.readings().len() as f64));
             }
             of_row.into_iter().for_each(|gram| *counts.entry(gram).or_default() += 1);
         }
@@ -140,9 +139,11 @@ fn descend(examples: &[Example], features: usize, penalty: f64) -> (f64, Vec<f64
 mod tests {
     use super::*;
     use crate::{Guard, Passage};
+    use aquatint_vocabulary::Template;
 
     fn row(text: &str, refuse: bool) -> GuardRow {
-        GuardRow { text: text.to_owned(), refuse, set: String::new() }
+        let passage = Passage::of_template(&Template::parse(text).unwrap());
+        GuardRow { passage, refuse, set: String::new() }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) fn train(arguments: &GuardClassifierArguments, printer: &Printer) -> 
 /// Measures guards.
 pub(crate) fn measure(arguments: &EvalGuardArguments, printer: &Printer) -> Result<(), Failure> {
     let guards = Guards::new(guard::read(&arguments.guards)?, Guards::REPAIRS);
-    let figures = guard_figures(&guards, &guard_rows(&arguments.data)?)?;
+    let figures = guard_figures(&guards, &guard_rows(&arguments.data)?);
     match arguments.format {
         ReportFormat::Json => printer.data_line(wire::json(&serde_json::json!({
             "guards": arguments.guards,
