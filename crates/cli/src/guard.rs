@@ -4,7 +4,7 @@ use crate::arguments::GuardArguments;
 use crate::commands::memory;
 use crate::failure::Failure;
 use crate::printer::Printer;
-use aquatint::guard::{Guard, Guards, Novelty};
+use aquatint::guard::{Guard, Guards, Novelty, read_guard};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,5 +34,5 @@ impl GuardArguments {
 
 /// The guards of these files.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Arc<dyn Guard>>, Failure> {
-    Ok(paths.iter().map(|path| Guards::read(path)).collect::<Result<_, _>>()?)
+    Ok(paths.iter().map(|path| read_guard(path)).collect::<Result<_, _>>()?)
 }

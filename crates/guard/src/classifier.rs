@@ -13,7 +13,7 @@ use std::ops::Range;
 /// What a file says that it is.
 const KIND: &str = "linear";
 /// Words of an n-gram at most.
-pub(crate) const LONGEST: usize = 5;
+const LONGEST: usize = 5;
 
 /// A linear classifier, as its file has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,20 +71,13 @@ impl LinearClassifier {
     }
 
     fn checked(self) -> Result<Self, GuardError> {
-        let refuse = |setting, given: String, allowed: &str| {
-            Err(GuardError::Setting { setting, given, allowed: allowed.to_owned() })
-        };
+        let refuse = |setting, given: String, allowed: &str| Err(GuardError::setting(setting, given, allowed));
         if self.kind != KIND {
             return refuse("kind", format!("{:?}", self.kind), "\"linear\"");
         }
-        if !(1..=LONGEST).contains(&self.words) {
-            return refuse("words", self.words.to_string(), "1 to 5");
-        }
+        check(self.words, self.threshold)?;
         if self.window < self.words {
             return refuse("window", self.window.to_string(), "as many as `words` or more");
-        }
-        if !(self.threshold > 0.0 && self.threshold < 1.0) {
-            return refuse("threshold", self.threshold.to_string(), "more than 0 and less than 1");
         }
         if !self.bias.is_finite() {
             return refuse("bias", self.bias.to_string(), "a finite number");
@@ -126,6 +119,20 @@ impl LinearClassifier {
         };
         (0..words.len()).map(of_start).collect()
     }
+}
+
+/// Whether a classifier can have n-grams of so many words and this threshold, for it and for how it is trained.
+///
+/// # Errors
+/// [`GuardError::Setting`] with the first that it cannot.
+pub(crate) fn check(words: usize, threshold: f64) -> Result<(), GuardError> {
+    if !(1..=LONGEST).contains(&words) {
+        return Err(GuardError::setting("words", words, &format!("1 to {LONGEST}")));
+    }
+    if !(threshold > 0.0 && threshold < 1.0) {
+        return Err(GuardError::setting("threshold", threshold, "more than 0 and less than 1"));
+    }
+    Ok(())
 }
 
 /// The probability of a sum of weights.

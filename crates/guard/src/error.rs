@@ -86,6 +86,11 @@ pub enum GuardError {
 }
 
 impl GuardError {
+    /// Refuses a value of a setting.
+    pub(crate) fn setting(setting: &'static str, given: impl ToString, allowed: &str) -> Self {
+        Self::Setting { setting, given: given.to_string(), allowed: allowed.to_owned() }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

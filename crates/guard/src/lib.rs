@@ -87,24 +87,6 @@ impl Guards {
         Self { guards, repairs }
     }
 
-    /// A guard as its file says: a classifier where the name ends in `.json`, and otherwise a word list.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is empty, or says what cannot be.
-    pub fn read(path: &Path) -> Result<Arc<dyn Guard>, GuardError> {
-        let text = std::fs::read_to_string(path).map_err(|source| GuardError::Io {
-            action: "read",
-            path: path.to_path_buf(),
-            source,
-        })?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
-        let guard: Result<Arc<dyn Guard>, GuardError> = match path.extension().is_some_and(|ending| ending == "json") {
-            true => LinearClassifier::from_json(&name, &text).map(|guard| -> Arc<dyn Guard> { Arc::new(guard) }),
-            false => WordList::parse(&name, &text).map(|guard| -> Arc<dyn Guard> { Arc::new(guard) }),
-        };
-        guard.map_err(|error| GuardError::File { path: path.to_path_buf(), source: Box::new(error) })
-    }
-
     /// Judges what is given: the whole text with its holes.
     ///
     /// # Errors
@@ -126,6 +108,24 @@ impl Guards {
     pub(crate) fn found(&self, passage: &Passage) -> Vec<Found> {
         found(self.guards.iter(), passage)
     }
+}
+
+/// A guard as its file says: a classifier where the name ends in `.json`, and otherwise a word list.
+///
+/// # Errors
+/// When the file cannot be read, is empty, or says what cannot be.
+pub fn read_guard(path: &Path) -> Result<Arc<dyn Guard>, GuardError> {
+    let text = std::fs::read_to_string(path).map_err(|source| GuardError::Io {
+        action: "read",
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
+    let guard: Result<Arc<dyn Guard>, GuardError> = match path.extension().is_some_and(|ending| ending == "json") {
+        true => LinearClassifier::from_json(&name, &text).map(|guard| -> Arc<dyn Guard> { Arc::new(guard) }),
+        false => WordList::parse(&name, &text).map(|guard| -> Arc<dyn Guard> { Arc::new(guard) }),
+    };
+    guard.map_err(|error| GuardError::File { path: path.to_path_buf(), source: Box::new(error) })
 }
 
 fn found<'a>(guards: impl Iterator<Item = &'a Arc<dyn Guard>>, passage: &Passage) -> Vec<Found> {

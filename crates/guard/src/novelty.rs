@@ -20,9 +20,7 @@ impl Novelty {
     /// When `longest` is 0: every word of the corpus would be refused.
     pub fn new(corpus: CorpusIndex, longest: usize) -> Result<Self, GuardError> {
         match longest {
-            0 => {
-                Err(GuardError::Setting { setting: "longest", given: "0".to_owned(), allowed: "1 or more".to_owned() })
-            }
+            0 => Err(GuardError::setting("longest", 0, "1 or more")),
             _ => Ok(Self { corpus, longest }),
         }
     }

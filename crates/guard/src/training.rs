@@ -2,7 +2,7 @@
 //! gradient descent over all rows at once, with the step that the largest row allows. It draws nothing, so that the same rows give
 //! the same classifier.
 
-use crate::classifier::{LONGEST, logistic};
+use crate::classifier::{self, logistic};
 use crate::{GuardError, GuardRow, LinearClassifier};
 use aquatint_evaluate::text_words;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,20 +35,12 @@ impl TrainingSettings {
     /// # Errors
     /// [`GuardError::Setting`] with the first that cannot.
     pub fn check(&self) -> Result<(), GuardError> {
-        let refuse = |setting, given: String, allowed: &str| {
-            Err(GuardError::Setting { setting, given, allowed: allowed.to_owned() })
-        };
-        if !(1..=LONGEST).contains(&self.words) {
-            return refuse("words", self.words.to_string(), "1 to 5");
-        }
+        classifier::check(self.words, self.threshold)?;
         if self.least == 0 {
-            return refuse("least", "0".to_owned(), "1 or more");
+            return Err(GuardError::setting("least", 0, "1 or more"));
         }
         if !(self.penalty.is_finite() && self.penalty > 0.0) {
-            return refuse("penalty", self.penalty.to_string(), "more than 0");
-        }
-        if !(self.threshold > 0.0 && self.threshold < 1.0) {
-            return refuse("threshold", self.threshold.to_string(), "more than 0 and less than 1");
+            return Err(GuardError::setting("penalty", self.penalty, "more than 0"));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What guards take: the flags by which a text is judged, and the commands that make and measure them.
 
 use super::ReportFormat;
+use aquatint::guard::TrainingSettings;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -42,19 +43,19 @@ pub(crate) struct GuardClassifierArguments {
     pub(crate) file: PathBuf,
 
     /// Words of the n-grams that have weights, from one to N
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = TrainingSettings::default().words)]
     pub(crate) words: usize,
 
     /// Rows that have to have an n-gram for it to get a weight
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = TrainingSettings::default().least)]
     pub(crate) least: usize,
 
     /// Penalty on the squares of the weights
-    #[arg(long, value_name = "L", default_value_t = 1e-3)]
+    #[arg(long, value_name = "L", default_value_t = TrainingSettings::default().penalty)]
     pub(crate) penalty: f64,
 
     /// Probability from which on a text is refused
-    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    #[arg(long, value_name = "P", default_value_t = TrainingSettings::default().threshold)]
     pub(crate) threshold: f64,
 }
 
