@@ -1,6 +1,7 @@
 //! The audit of blocks: what is refused does not stay, what cannot be repaired is no outcome, and events say what happened.
 
 use crate::chain::{Chain, END, MASK, process};
+use crate::constrained::{any_order, constrained, is_framed};
 use crate::described::described;
 use crate::real::{listening, small};
 use aquatint_compute::{Cpu, CpuPath};
@@ -31,7 +32,9 @@ impl Audit for Refusing {
         let offends =
             |position: &usize| canvas.is_committed(*position) && self.tokens.contains(&canvas.tokens()[*position]);
         let positions: Vec<usize> = (0..canvas.len()).filter(offends).collect();
-        (!positions.is_empty()).then(|| Offence { positions, reason: "a token".to_owned() })
+        // What stands in a block that another part still fills is judged with that one.
+        let is_in_block = |position: &usize| block.contains(position);
+        positions.iter().any(is_in_block).then(|| Offence { positions, reason: "a token".to_owned() })
     }
 
     fn repairs(&self) -> usize {
@@ -215,26 +218,120 @@ fn a_request_that_is_refused_leaves_the_others_alone() {
     }
 }
 
+/// That a request is refused at the first offence, which nothing can repair, and that none of its blocks is committed.
+fn assert_refused_at_once(denoiser: &dyn Denoiser, request: Request) {
+    let audit = refusing(&(0..100).collect::<Vec<TokenId>>(), 9);
+    assert_refused(denoiser, request.with_audit(Some(audit.clone())), 0);
+    assert_eq!(audit.judged.lock().unwrap().len(), 1);
+}
+
+/// That a request is refused after so many repairs, and that none of its blocks is committed.
+fn assert_refused(denoiser: &dyn Denoiser, request: Request, after: usize) {
+    let mut outcomes = generate(denoiser, &process(), &[request], &mut |_, event| {
+        assert!(!matches!(event, DenoisingEvent::BlockCommitted { .. } | DenoisingEvent::Finished { .. }), "{event:?}");
+        ControlFlow::Continue(())
+    });
+    let outcome = outcomes.remove(0);
+    let is_so = |repairs: usize| repairs == after;
+    assert!(matches!(outcome, Err(GenerateError::Refused { repairs, .. }) if is_so(repairs)), "{outcome:?}");
+}
+
+/// A free span and, behind it, one that a constraint keeps.
+fn half_constrained(settings: SettingsBuilder, audit: &Arc<Refusing>) -> Request {
+    let mut canvas = canvas(4);
+    canvas.push_open(5, false, MASK);
+    let request = Request::new(canvas, settings.build().unwrap()).with_ends(Some(END)).with_audit(Some(audit.clone()));
+    constrained(request, 1, any_order())
+}
+
+/// What a constraint drew stays, since another token there could leave the language: what is free is written anew beside it.
+#[test]
+fn what_a_constraint_keeps_is_not_written_anew() {
+    let chain = Chain::mixed(6);
+    let span = |outcome: &Outcome, number: usize| -> Vec<TokenId> {
+        outcome.canvas.spans()[number].positions.clone().map(|position| outcome.canvas.tokens()[position]).collect()
+    };
+    let (mut repaired, mut refused) = (0, 0);
+    for seed in 0..40 {
+        let settings = || Settings::builder().steps(3).seed(seed);
+        // The one span is the constraint's, and every token offends.
+        assert_refused_at_once(&chain, constrained(request(5, settings(), &refusing(&[], 0)), 0, any_order()));
+        let free = filled(&chain, &process(), &half_constrained(settings(), &refusing(&[], 9))).unwrap();
+        let held = span(&free, 1);
+        assert!(is_framed(&held));
+        let guarded = half_constrained(settings(), &refusing(&[4], 9));
+        if held.contains(&4) {
+            // The free span is written anew once, where it offends; then what offends is the constraint's alone.
+            assert_refused(&chain, guarded, usize::from(span(&free, 0).contains(&4)));
+            refused += 1;
+        } else {
+            let outcome = filled(&chain, &process(), &guarded).unwrap();
+            assert!(!outcome.canvas.tokens().contains(&4));
+            assert_eq!(span(&outcome, 1), held);
+            repaired += outcome.statistics.repairs;
+        }
+    }
+    assert!(repaired > 0 && refused > 0, "{repaired} repaired, {refused} refused");
+}
+
+#[test]
+fn what_drafts_wrote_is_refused_without_a_repair() {
+    let spec = small(|spec| spec.attention = Layout::CausalPrefix { length: 4 });
+    let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), spec, 1).unwrap();
+    for seed in 0..6 {
+        let settings = Settings::builder().self_speculation(true).seed(seed).build().unwrap();
+        let mut canvas = Canvas::new();
+        canvas.push_given(&[2, 5]);
+        canvas.push_open(9, false, MASK);
+        let request = || Request::new(canvas.clone(), settings.clone()).with_ends(Some(END));
+        assert_refused_at_once(&network, request());
+        let passing = request().with_audit(Some(refusing(&[], 0)));
+        assert_eq!(
+            filled(&network, &process(), &passing).unwrap(),
+            filled(&network, &process(), &request()).unwrap(),
+            "an audit that lets all pass changes nothing"
+        );
+    }
+}
+
+#[test]
+fn what_insertions_and_deletions_wrote_is_refused_without_a_repair() {
+    let chain = Chain::mixed(6);
+    for seed in 0..20 {
+        let settings = Settings::builder().steps(3).edit_threshold(0.2).edit_steps(4).delete_token(4).insert_token(5);
+        let settings = settings.seed(seed).build().unwrap();
+        let request = || Request::new(canvas(6), settings.clone()).with_ends(Some(END));
+        assert_refused_at_once(&chain, request());
+        let passing = request().with_audit(Some(refusing(&[], 0)));
+        assert_eq!(
+            filled(&chain, &process(), &passing).unwrap(),
+            filled(&chain, &process(), &request()).unwrap(),
+            "an audit that lets all pass changes nothing"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// No block has more positions than it may be repaired, and none of them takes the refused token twice: nothing is refused.
     #[test]
     fn under_every_policy_and_remasking_nothing_refused_stays(described in described()) {
         let chain = Chain::mixed(7);
         let request = described.request();
-        let audit = refusing(&[6], 4);
+        let audit = refusing(&[6], request.canvas.open_positions().len());
         let is_written = |canvas: &Canvas| (0..canvas.len()).any(|at| canvas.is_committed(at) && canvas.tokens()[at] == 6);
         match filled(&chain, &process(), &described.request().with_audit(Some(audit))) {
             Ok(outcome) => {
                 prop_assert!(!is_written(&outcome.canvas), "{:?}", request);
                 prop_assert!(outcome.canvas.open_positions().is_empty());
             }
-            Err(GenerateError::Refused { .. }) => {}
             // Requests that cannot be served without an audit cannot with one.
-            Err(error) => prop_assert_eq!(
-                error.to_string(),
-                filled(&chain, &process(), &request).unwrap_err().to_string()
-            ),
+            Err(error) => {
+                let without = filled(&chain, &process(), &request);
+                prop_assert!(without.is_err(), "{}: {:?}", error, request);
+                prop_assert_eq!(error.to_string(), without.unwrap_err().to_string());
+            }
         }
     }
 }

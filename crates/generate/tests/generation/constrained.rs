@@ -28,16 +28,16 @@ fn framed() -> Arc<TokenAutomaton> {
     Arc::new(TokenAutomaton::new(0, vec![false, false, true], leads))
 }
 
-fn is_framed(text: &[TokenId]) -> bool {
+pub(crate) fn is_framed(text: &[TokenId]) -> bool {
     let [2, inner @ .., 5] = text else { return false };
     inner.iter().all(|token| [3, 4].contains(token))
 }
 
-fn constrained(request: Request, span: usize, constraint: impl Constraint + 'static) -> Request {
+pub(crate) fn constrained(request: Request, span: usize, constraint: impl Constraint + 'static) -> Request {
     request.with_constraints(vec![SpanConstraint { span, constraint: Arc::new(constraint) }])
 }
 
-fn any_order() -> AnyOrder {
+pub(crate) fn any_order() -> AnyOrder {
     AnyOrder::new("test language", framed())
 }
 
@@ -276,7 +276,7 @@ fn a_policy_that_counts_commits_as_many_from_left_to_right_as_it_would_anywhere(
         assert!(is_framed(&text(outcome[0].as_ref().unwrap(), 0)));
         commits
     };
-    for policy in ["confidence", "random", "sequential", "entropy", "margin"] {
+    for policy in ["confidence", "random", "sequential", "entropy", "margin", "dynamic:1"] {
         (0..10).for_each(|seed| assert_eq!(commits(policy, seed), [3, 3, 3, 3], "{policy}"));
     }
     // Each of twelve positions is final in a step with the probability of the plan: a quarter of them in the last one.
