@@ -162,7 +162,7 @@ impl Prefix for Begun {
 
     fn may_end(&mut self) -> bool {
         if self.after.is_empty() {
-            return self.reader.is_closed() && self.reader.molecule().is_ok();
+            return self.reader.molecule().is_ok();
         }
         let mut whole = self.reader.clone();
         Self::push(&mut whole, &self.after).is_ok() && whole.molecule().is_ok()

@@ -27,6 +27,48 @@ const AROMATIC: [(&str, Element); 9] = [
     ("te", Element(52)),
 ];
 
+/// What [`BY_SYMBOL`] has where there is no such symbol.
+const UNKNOWN: u8 = u8::MAX;
+/// Stands in [`BY_SYMBOL`] beside the numbers of aromatic atoms; no element has a number as large.
+const IS_AROMATIC: u8 = 1 << 7;
+/// Second letters of a symbol, and none.
+const SECONDS: usize = 27;
+/// First characters: `*` to `z`.
+const FIRSTS: usize = (b'z' - b'*') as usize + 1;
+
+/// Numbers of elements by [`place`], since a symbol is looked up for each atom that is read.
+const BY_SYMBOL: [u8; FIRSTS * SECONDS] = {
+    let mut numbers = [UNKNOWN; FIRSTS * SECONDS];
+    let mut number = 0;
+    while number < SYMBOLS.len() {
+        if let Some(place) = place(SYMBOLS[number].as_bytes()) {
+            numbers[place] = number as u8;
+        }
+        number += 1;
+    }
+    let mut next = 0;
+    while next < AROMATIC.len() {
+        if let Some(place) = place(AROMATIC[next].0.as_bytes()) {
+            numbers[place] = AROMATIC[next].1.0 | IS_AROMATIC;
+        }
+        next += 1;
+    }
+    numbers
+};
+
+/// Where a symbol stands in [`BY_SYMBOL`]; `None` where it cannot be one.
+const fn place(symbol: &[u8]) -> Option<usize> {
+    let (first, second) = match *symbol {
+        [first] => (first, 0),
+        [first, second @ b'a'..=b'z'] => (first, (second - b'a') as usize + 1),
+        _ => return None,
+    };
+    match first {
+        b'*'..=b'z' => Some((first - b'*') as usize * SECONDS + second),
+        _ => None,
+    }
+}
+
 impl Element {
     pub(crate) const ANY: Self = Self(0);
     pub(crate) const B: Self = Self(5);
@@ -42,26 +84,8 @@ impl Element {
 
     /// The element of a symbol, and whether it is aromatic.
     pub(crate) fn of(symbol: &str) -> Option<(Self, bool)> {
-        // Those of most molecules are found without a search.
-        if let Some(found) = match symbol {
-            "C" => Some((Self::C, false)),
-            "N" => Some((Self::N, false)),
-            "O" => Some((Self::O, false)),
-            "S" => Some((Self::S, false)),
-            "F" => Some((Self(9), false)),
-            "Cl" => Some((Self(17), false)),
-            "c" => Some((Self::C, true)),
-            "n" => Some((Self::N, true)),
-            "o" => Some((Self::O, true)),
-            "s" => Some((Self::S, true)),
-            _ => None,
-        } {
-            return Some(found);
-        }
-        let plain =
-            || (0u8..).zip(SYMBOLS).find(|(_, known)| *known == symbol).map(|(number, _)| (Self(number), false));
-        let aromatic = || AROMATIC.iter().find(|(known, _)| *known == symbol).map(|(_, element)| (*element, true));
-        plain().or_else(aromatic)
+        let found = *BY_SYMBOL.get(place(symbol.as_bytes())?)?;
+        (found != UNKNOWN).then_some((Self(found & !IS_AROMATIC), found & IS_AROMATIC != 0))
     }
 
     /// Whether a symbol begins so.
@@ -100,3 +124,27 @@ impl Element {
 
 /// Alkali and alkaline earth metals from lithium and sodium on: they may have any number.
 const NO_LIMIT: [u8; 9] = [3, 11, 12, 19, 20, 37, 38, 56, 88];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_symbol_is_found_and_nothing_else_is() {
+        for (number, symbol) in (0u8..).zip(SYMBOLS) {
+            assert_eq!(Element::of(symbol), Some((Element(number), false)), "{symbol}");
+        }
+        for (symbol, element) in AROMATIC {
+            assert_eq!(Element::of(symbol), Some((element, true)), "{symbol}");
+        }
+        let letters = || (0..=u8::MAX).map(char::from);
+        let texts = letters()
+            .map(String::from)
+            .chain(letters().flat_map(|one| letters().map(move |two| format!("{one}{two}"))));
+        let found = texts.filter(|text| Element::of(text).is_some()).count();
+        assert_eq!(found, SYMBOLS.len() + AROMATIC.len());
+        for none in ["", "CL", "cl", "C ", "**", "Cll", "Q", "{", ")", "é"] {
+            assert_eq!(Element::of(none), None, "{none}");
+        }
+    }
+}

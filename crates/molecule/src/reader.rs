@@ -4,6 +4,7 @@ use crate::bracket::{self, Bracket};
 use crate::element::Element;
 use crate::error::SmilesErrorKind;
 use crate::graph::{Atom, Graph, Molecule, Order};
+use std::borrow::Cow;
 
 /// A text as far as it was read.
 ///
@@ -99,16 +100,6 @@ impl SmilesReader {
         }
     }
 
-    /// Whether branches, rings and bonds are closed: a text where one is open is no molecule as it stands. Reading on, or
-    /// [`SmilesReader::molecule`], says the rest.
-    pub fn is_closed(&self) -> bool {
-        let has_atom = match self.begun.as_slice() {
-            [] => self.bond.is_none() && self.current.is_some(),
-            begun => matches!(begun, [b'C' | b'B']),
-        };
-        has_atom && self.rings.is_empty() && self.branches.is_empty()
-    }
-
     /// Whether a byte is one that may follow the text so far, as far as that shows without reading it: what is denied here,
     /// [`SmilesReader::push`] refuses.
     pub fn may_follow(&self, byte: u8) -> bool {
@@ -124,26 +115,29 @@ impl SmilesReader {
     /// # Errors
     /// Why the text is none as it stands; more bytes may make it one.
     pub fn molecule(&self) -> Result<Molecule, SmilesErrorKind> {
-        let mut ended = self.clone();
-        match ended.begun.as_slice() {
-            [] => {}
-            [one @ (b'C' | b'B')] => ended.organic(if *one == b'C' { "C" } else { "B" })?,
+        let last = match self.begun.as_slice() {
+            [] if self.graph.atoms.is_empty() => return Err(SmilesErrorKind::Empty),
+            [] if self.bond.is_none() && self.current.is_some() => None,
+            [b'C'] => Some("C"),
+            [b'B'] => Some("B"),
             _ => return Err(SmilesErrorKind::Unfinished),
-        }
-        if ended.graph.atoms.is_empty() {
-            return Err(SmilesErrorKind::Empty);
-        }
-        if ended.bond.is_some() || ended.current.is_none() {
-            return Err(SmilesErrorKind::Unfinished);
-        }
-        if !ended.branches.is_empty() {
+        };
+        if !self.branches.is_empty() {
             return Err(SmilesErrorKind::OpenBranch);
         }
-        if let Some(ring) = ended.rings.first() {
+        if let Some(ring) = self.rings.first() {
             return Err(SmilesErrorKind::OpenRing(ring.number));
         }
-        ended.graph.check()?;
-        Ok(Molecule::of(&ended.graph))
+        let graph = match last {
+            Some(symbol) => {
+                let mut ended = self.clone();
+                ended.organic(symbol)?;
+                Cow::Owned(ended.graph)
+            }
+            None => Cow::Borrowed(&self.graph),
+        };
+        graph.check()?;
+        Ok(Molecule::of(&graph))
     }
 
     /// Numbers of rings that are open.
