@@ -90,39 +90,6 @@ impl Vocabulary {
         Ok(token)
     }
 
-    /// Adds tokens that stand for these texts wherever they occur, each as a whole; one that there is stays as it is.
-    ///
-    /// # Errors
-    /// When a text is empty or the name of a special token, or the tokenizer has ids without a token.
-    pub fn add_texts<Text: AsRef<str>>(&mut self, texts: &[Text]) -> Result<(), VocabularyError> {
-        for text in texts.iter().map(AsRef::as_ref) {
-            let refuse =
-                |why: &str| VocabularyError::Tokenizer { reason: format!("`{text}` could not be added to it{why}") };
-            if text.is_empty() {
-                return Err(refuse(": a token stands for some text"));
-            }
-            match self.marked.token_to_id(text) {
-                Some(token) if self.is_special(token) => return Err(refuse(": it is a special token")),
-                Some(_) => continue,
-                None => {}
-            }
-            let next = self.len() as TokenId;
-            for tokenizer in [&mut self.plain, &mut self.marked] {
-                let token = AddedToken::from(text, false).normalized(false);
-                tokenizer.add_tokens([token]).map_err(|error| refuse(&format!(": {error}")))?;
-            }
-            if self.marked.token_to_id(text) != Some(next) {
-                return Err(refuse(", which has ids without a token"));
-            }
-            self.special.push(false);
-            if let Pieces::Bytes(table) = &mut self.pieces {
-                table.resize(self.special.len(), Vec::new());
-                table[next as usize] = text.as_bytes().to_vec();
-            }
-        }
-        Ok(())
-    }
-
     fn by_name(&self, key: &str, file: &RoleFile<'_>) -> Result<Option<Statement>, VocabularyError> {
         let value = &file.contents[key];
         let name = value.as_str().or_else(|| value["content"].as_str()).filter(|name| !name.is_empty());

@@ -6,7 +6,7 @@ use aquatint_diffusion::TokenId;
 use aquatint_diffusion::constraint::Cell;
 use aquatint_generate::{Constraint, ConstraintError, SpanStart};
 use aquatint_molecule::Molecule;
-use aquatint_vocabulary::Role;
+use aquatint_vocabulary::{PreTokenizer, Role, Vocabulary};
 use std::sync::Arc;
 
 fn constraint() -> Arc<dyn Constraint> {
@@ -76,8 +76,8 @@ fn behind_a_blank_a_molecule_begins_and_what_is_beside_it_has_a_limit() {
 
 #[test]
 fn properties_before_a_molecule_are_no_part_of_it_where_they_are_tokens() {
-    let mut vocabulary = vocabulary().clone();
-    vocabulary.add_texts(&["[QED=8]", "[LOGP=-1]"]).unwrap();
+    let learned = ["[QED=8][LOGP=-1]c1ccc(CC)cc1", "[QED=8]CC", "[LOGP=-1]CC"].map(str::to_owned);
+    let vocabulary = Vocabulary::train_cut_by(PreTokenizer::Smiles, learned.into_iter(), 400).unwrap();
     let end = vocabulary.role(Role::End).unwrap();
     let constraint = Compiler::new(&vocabulary).unwrap().compile(&ConstraintSpec::Molecule).unwrap().plain;
     let begin = |before: &str| {
@@ -121,7 +121,7 @@ fn texts_that_are_there_are_checked_too() {
 #[test]
 fn a_vocabulary_without_bytes_has_no_molecules() {
     let words = r#"{"version":"1.0","model":{"type":"WordLevel","vocab":{"C":0,"N":1,"?":2},"unk_token":"?"}}"#;
-    let vocabulary = aquatint_vocabulary::Vocabulary::from_json(words.as_bytes()).unwrap();
+    let vocabulary = Vocabulary::from_json(words.as_bytes()).unwrap();
     let said = Compiler::new(&vocabulary).map(|_| ()).unwrap_err();
     assert!(refusal(&said).starts_with("the model's tokenizer is not byte-level"));
 }
