@@ -15,7 +15,6 @@ import argparse
 import collections
 import csv
 import json
-import math
 import pathlib
 import re
 import sys
@@ -24,11 +23,11 @@ import wave
 import numpy
 from pocketsphinx import Decoder
 
+from shares import wilson
+
 RATE = 16000
 SILENCE = 0.25
 """Seconds of silence before and behind each sound: the recogniser expects some."""
-
-Z = 1.959963984540054
 
 
 def samples_of(path):
@@ -74,12 +73,6 @@ class Recogniser:
         self.decoder.end_utt()
         found = self.decoder.hyp()
         return found.hypstr if found else ""
-
-
-def wilson(hits, count):
-    p, z = hits / count, Z * Z / count
-    middle, half = p + z / 2, Z * math.sqrt(p * (1 - p) / count + z / (4 * count))
-    return max(0.0, (middle - half) / (1 + z)), min(1.0, (middle + half) / (1 + z))
 
 
 def measure(folder):

@@ -21,35 +21,28 @@ error in bins of the mean of the distribution, beside that of the median bin; an
 import argparse
 import collections
 import json
-import math
 import pathlib
 import random
-import socket
 import statistics
 import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 
 from rdkit import Chem, RDLogger
 from rdkit.Chem import QED, Crippen, rdMolDescriptors
 
 import moses
 
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
 sys.path.append(str(pathlib.Path(__file__).parents[2] / "recipes" / "molecules"))
 import prepare  # noqa: E402
+from server import Server  # noqa: E402
+from shares import wilson  # noqa: E402
 
 # Values of the properties themselves.
 VALUES = {"QED": QED.qed, "LOGP": Crippen.MolLogP, "RINGS": rdMolDescriptors.CalcNumRings}
 MASS = 0.9
-
-
-def wilson(hits, of):
-    """A 95 % interval of a share."""
-    z, share = 1.959964, hits / of
-    middle, half = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
 
 
 def written(arguments, asked, guidance):
@@ -66,7 +59,10 @@ def written(arguments, asked, guidance):
 
 
 def row(texts, training, name, wanted):
+    """The figures of some texts; only of their validity where none of them is a molecule."""
     molecules = [molecule for molecule in map(Chem.MolFromSmiles, texts) if molecule is not None and molecule.GetNumAtoms()]
+    if not molecules:
+        return {"valid": 0.0}
     canonical = {Chem.MolToSmiles(molecule) for molecule in molecules}
     values = [VALUES[name](molecule) for molecule in molecules]
     hits = sum(prepare.bins(molecule)[name] == wanted for molecule in molecules)
@@ -83,58 +79,40 @@ def row(texts, training, name, wanted):
     }
 
 
-class Server:
-    """`aquatint serve` on a free port, for as long as it is used."""
+def cells(own):
+    """The figures of valid molecules as cells of the table, empty where there is none."""
+    if own["valid"] == 0:
+        return " | | | "
+    return (
+        f"{own['unique']:.1%} | {own['novel']:.1%} | {own['mean']:.2f} ± {own['deviation']:.2f} "
+        f"| {own['share']:.1%} ({own['low']:.1%}–{own['high']:.1%})"
+    )
 
-    def __init__(self, arguments):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        command = [arguments.program, "serve", "-m", f"molecules={arguments.model}", "--port", str(port), "--no-page", "-q"]
-        self.process = subprocess.Popen(command)
 
-    def __enter__(self):
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{self.address}/v1/models").read()
-                return self
-            except OSError:
-                if self.process.poll() is not None:
-                    raise SystemExit("the server ended")
-                time.sleep(0.1)
-        raise SystemExit("the server does not answer")
+def ask(server, path, body):
+    try:
+        return server.post(path, body)
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"{path}: {error.read().decode()}") from error
 
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
 
-    def ask(self, path, body):
-        request = urllib.request.Request(
-            f"{self.address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            return json.load(urllib.request.urlopen(request))
-        except urllib.error.HTTPError as error:
-            raise SystemExit(f"{path}: {error.read().decode()}") from error
-
-    def distributions(self, molecule, length):
-        """Of each property the probabilities of its bins before a molecule, which is followed by ends as in training."""
-        tokens = self.ask("/tokenize", {"prompt": molecule})["tokens"]
-        ends = max(length - len(prepare.BINS) - len(tokens), 1)
-        given = [{"state": "given", "token": token} for token in tokens + [1] * ends]
-        places = list(range(len(prepare.BINS)))
-        canvas = {"positions": [{"state": "open"} for _ in places] + given}
-        answer = self.ask("/v1/canvas/alternatives", {"canvas": canvas, "positions": places, "count": 64})
-        found = {}
-        for (name, (low, high)), position in zip(prepare.BINS.items(), answer["positions"]):
-            of = {likely["text"]: likely["probability"] for likely in position["alternatives"]}
-            own = {number: of.get(f"[{name}={number}]", 0.0) for number in range(low, high + 1)}
-            total = sum(own.values())
-            if total <= 0:
-                raise SystemExit(f"{molecule}: the model gives {name} no probability; was it trained with properties?")
-            found[name] = {number: probability / total for number, probability in own.items()}
-        return found
+def distributions(server, molecule, length):
+    """Of each property the probabilities of its bins before a molecule, which is followed by ends as in training."""
+    tokens = ask(server, "/tokenize", {"prompt": molecule})["tokens"]
+    ends = max(length - len(prepare.BINS) - len(tokens), 1)
+    given = [{"state": "given", "token": token} for token in tokens + [1] * ends]
+    places = list(range(len(prepare.BINS)))
+    canvas = {"positions": [{"state": "open"} for _ in places] + given}
+    answer = ask(server, "/v1/canvas/alternatives", {"canvas": canvas, "positions": places, "count": 64})
+    found = {}
+    for (name, (low, high)), position in zip(prepare.BINS.items(), answer["positions"]):
+        of = {likely["text"]: likely["probability"] for likely in position["alternatives"]}
+        own = {number: of.get(f"[{name}={number}]", 0.0) for number in range(low, high + 1)}
+        total = sum(own.values())
+        if total <= 0:
+            raise SystemExit(f"{molecule}: the model gives {name} no probability; was it trained with properties?")
+        found[name] = {number: probability / total for number, probability in own.items()}
+    return found
 
 
 def shortest(distribution):
@@ -198,20 +176,19 @@ def main():
                 own = row(texts, training, name, int(value))
                 figures["written"].append({"asked": asked, "guidance": guidance, "test set": there, "seconds": seconds, **own})
                 print(
-                    f"| `{asked}` | {there:.1%} | {guidance:g} | {own['valid']:.1%} | {own['unique']:.1%} | {own['novel']:.1%} "
-                    f"| {own['mean']:.2f} ± {own['deviation']:.2f} | {own['share']:.1%} ({own['low']:.1%}–{own['high']:.1%}) "
-                    f"| {seconds:.2f} |",
+                    f"| `{asked}` | {there:.1%} | {guidance:g} | {own['valid']:.1%} | {cells(own)} | {seconds:.2f} |",
                     flush=True,
                 )
     if arguments.held_out:
         molecules = held_out[: arguments.held_out]
-        with Server(arguments) as server:
-            distributions = [server.distributions(text, len(prepare.BINS) + prepare.MOST_SYMBOLS + 1) for text in molecules]
+        length = len(prepare.BINS) + prepare.MOST_SYMBOLS + 1
+        with Server(arguments.program, f"molecules={arguments.model}") as server:
+            found = [distributions(server, text, length) for text in molecules]
         print("| predicted | likeliest bin is right | most frequent bin | error of the mean, bins | error of the median bin "
               "| probability of the run | its bins | covered |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|")
         for name in prepare.BINS:
-            own = predicted(name, distributions, bins[: len(molecules)])
+            own = predicted(name, found, bins[: len(molecules)])
             figures["predicted"][name] = own
             print(
                 f"| {name} | {own['right']:.1%} | {own['most frequent']:.1%} | {own['error']:.2f} | {own['error of the median']:.2f} "

@@ -21,8 +21,11 @@ import pathlib
 import random
 import re
 import subprocess
+import sys
 import urllib.error
-import urllib.request
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+from server import Server  # noqa: E402
 
 SCHEMES = ("gumbel", "green", "order")
 LENGTHS = (25, 50, 100, 200)
@@ -39,31 +42,6 @@ def human_passages(path, words):
             for start in range(0, len(parts) - words, words):
                 yield "".join(parts[start : start + words])
         process.terminate()
-
-
-class Server:
-    """A server of the model, which marks all that it writes where a key is given."""
-
-    def __init__(self, program, model, key):
-        command = [program, "serve", "-m", model, "--port", "0", "--no-page"]
-        command += ["--watermark", str(key)] if key else []
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            if line.startswith("listening on "):
-                self.address = line.split()[-1]
-                break
-
-    def post(self, path, body):
-        request = urllib.request.Request(self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=3600) as response:
-            return json.load(response)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
 
 
 def map_wide(work, items):
@@ -98,7 +76,8 @@ def generated(arguments, key, name, prompts):
                 cut[length] = server.post("/detokenize", {"tokens": tokens[:length]})["prompt"]
         return {"text": text, "tokens": len(tokens), "cut": cut}
 
-    with Server(arguments.program, arguments.model, key) as server:
+    marked = ["--watermark", str(key)] if key else []
+    with Server(arguments.program, arguments.model, *marked) as server:
         made = map_wide(lambda number: one(server, number), range(len(prompts)))
     path.write_text("".join(json.dumps(row) + "\n" for row in made))
     return rows(path)
@@ -109,7 +88,7 @@ def all_renoised(arguments, name, made, share):
     path = arguments.out / f"{name}-renoised-{share}.jsonl"
     if not path.exists():
         settings = {"temperature": arguments.temperature, "top_p": arguments.top_p}
-        with Server(arguments.program, arguments.model, None) as server:
+        with Server(arguments.program, arguments.model) as server:
             write(path, map_wide(lambda item: renoised(server, item, share, settings), enumerate(made)))
     return [row["text"] for row in rows(path)]
 
