@@ -192,7 +192,7 @@ impl<'a> SpanModel<'a> {
         let Some(bytes) = media.file.as_ref().and_then(|file| self.files.get(file)) else { return Ok(None) };
         let files: MediaFiles = media.file.iter().map(|file| (file.clone(), bytes.clone())).collect();
         let template = Template::text(&text[..open]).with_media(media).followed_by(&text[end..]);
-        let laid = self.model.lay_out_given(&template, &files)?;
+        let laid = self.model.lay_out_with(&template, &files)?;
         let checkpoint = self.model.checkpoint();
         let (canvas, end) = (laid.canvas(), checkpoint.vocabulary.role(Role::End));
         let mut tokens = canvas.tokens().to_vec();

@@ -1,7 +1,9 @@
-//! A model with guards judges what is given on every path to a result.
+//! A model with guards judges what is given on every path to a result, and what it writes before it is committed.
 
+use aquatint::generate::{DenoisingEvent, GenerateError};
 use aquatint::guard::{Guards, WordList};
-use aquatint::{Error, Model, SamplingOptions, Settings};
+use aquatint::{Error, Model, Outcome, SamplingOptions, Settings};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -41,4 +43,52 @@ fn no_path_leads_round_the_guards() {
     let opened: Vec<usize> = (from..until).collect();
     assert!(is_refused(model.alternatives(laid.canvas(), &opened, 2).map(drop)), "{opened:?}");
     assert!(model.alternatives(laid.canvas(), &[0], 2).is_ok());
+}
+
+#[test]
+fn what_is_refused_is_not_committed() {
+    let list = |words: &str, repairs| Guards::new(vec![Arc::new(WordList::parse("words", words).unwrap())], repairs);
+    let settings = Settings::builder().steps(8).block_length(8).seed(3).build().unwrap();
+    // The outcome, and the positions of the blocks that were committed.
+    let fill = |model: &Model| -> (Result<Outcome, Error>, BTreeSet<usize>) {
+        let laid = model.lay_out("Once upon a time[[24]]", 0).unwrap();
+        let (mut block, mut committed) = (Vec::new(), BTreeSet::new());
+        let outcome = model.watch(&laid, &settings, &mut |event| {
+            match event {
+                DenoisingEvent::BlockStarted { positions, .. } => block = positions.to_vec(),
+                DenoisingEvent::BlockCommitted { .. } => committed.extend(block.drain(..)),
+                DenoisingEvent::Step { changes, .. } => assert!(
+                    changes.iter().all(|change| !committed.contains(&change.position)),
+                    "what was committed changes: {changes:?}"
+                ),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+        (outcome, committed)
+    };
+    let free = Model::open("tales").unwrap();
+    let words = |outcome: &Outcome| -> BTreeSet<String> {
+        let text = free.checkpoint().vocabulary.decode(outcome.canvas.tokens());
+        let words =
+            text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase());
+        words.filter(|word| word.len() > 2 && word.chars().all(char::is_alphanumeric)).collect()
+    };
+    let (outcome, all) = fill(&free);
+    let mut written = words(&outcome.unwrap());
+    written.retain(|word| !["once", "upon", "time"].contains(&word.as_str()));
+    assert!(written.len() > 3, "{written:?}");
+    let mut repaired = 0;
+    for word in &written {
+        let guarded = |repairs| Model::open("tales").unwrap().with_guards(Some(list(word, repairs)));
+        let (refused, committed) = fill(&guarded(0));
+        let is_refused = matches!(refused, Err(Error::Generate(GenerateError::Refused { repairs: 0, .. })));
+        assert!(is_refused, "{word}: {refused:?}");
+        // Whole blocks, those before the one that has the word.
+        assert!(committed.len() < all.len() && committed.len() % 8 == 0 && committed.is_subset(&all), "{committed:?}");
+        let outcome = fill(&guarded(20)).0.unwrap();
+        assert!(!words(&outcome).contains(word), "{word}");
+        repaired += outcome.statistics.repairs;
+    }
+    assert!(repaired >= written.len(), "{repaired}");
 }
