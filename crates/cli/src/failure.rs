@@ -12,7 +12,7 @@ pub(crate) enum Ending {
     Silent,
     /// Something went wrong, the answer is "no", or the command was interrupted: exit code 1.
     Failed,
-    /// Something was asked wrongly: exit code 2.
+    /// Something was requested wrongly, or a guard refused what was given or written: exit code 2.
     BadInput,
 }
 
