@@ -5,12 +5,15 @@
 //! share of further fillings, in other orders and with other seeds, that write the same token there. A span is right where
 //! all of its tokens are; its score is the geometric mean of their probabilities, so that spans of any length compare.
 //!
+//! Of spans two more say how far further fillings agree as texts (`drafts`).
+//!
 //! Expected calibration error (Guo et al., 1706.04599): `Σ n/N · |share of right ones − mean score|` over ten bins of equal
 //! width. Risk and coverage (El-Yaniv & Wiener 2010): of the share of answers with the highest scores, how many are wrong;
 //! AURC is the mean of that risk over all coverages.
 //!
 //! A token that means the same is wrong, too, so accuracy is a lower bound of what a reader would accept.
 
+mod drafts;
 mod measures;
 mod report;
 
@@ -21,6 +24,7 @@ use crate::{CANVASES_PER_PASS, EvaluateError, HeldOut, Share, Writer};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Canvas, Key, PADDING_DOCUMENT, TokenId};
 use aquatint_generate::{Certainties, GenerateError, Outcome, Settings, generate};
+use drafts::DraftAgreement;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::ops::{ControlFlow, Range};
@@ -86,6 +90,8 @@ struct Filled {
     entropy: f64,
     /// Share of further fillings with the same token.
     agreement: Option<f64>,
+    /// Of a span, how far further fillings agree with it as texts.
+    drafts: Option<DraftAgreement>,
 }
 
 /// A canvas with open spans, and what stood in them.
@@ -142,18 +148,24 @@ pub fn calibration(
                             probability: certainty.map_or(0.0, |certainty| certainty.probability),
                             entropy: certainty.and_then(|certainty| certainty.entropy).unwrap_or(0.0),
                             agreement: (settings.runs > 0).then(|| same as f64 / settings.runs as f64),
+                            drafts: None,
                         }
                     })
                     .collect();
+                let text = |run: &[Outcome]| writer.vocabulary().decode(&run[index].canvas.tokens()[span.clone()]);
+                let written = text(&first);
+                let drafts = DraftAgreement::new(&written, &others.iter().map(|run| text(run)).collect::<Vec<_>>());
                 each(json!({
-                    "written": writer.vocabulary().decode(&first[index].canvas.tokens()[span.clone()]),
+                    "written": written,
                     "expected": writer.vocabulary().decode(&cloze.tokens[span.clone()]),
                     "right": filled.iter().map(|token| token.right).collect::<Vec<_>>(),
                     "probability": filled.iter().map(|token| token.probability).collect::<Vec<_>>(),
                     "entropy": filled.iter().map(|token| token.entropy).collect::<Vec<_>>(),
                     "agreement": filled.iter().map(|token| token.agreement).collect::<Vec<_>>(),
+                    "same_words": drafts.map(|drafts| drafts.same_words),
+                    "same_cluster": drafts.map(|drafts| drafts.same_cluster),
                 }));
-                spans.push(of_span(&filled));
+                spans.push(Filled { drafts, ..of_span(&filled) });
                 tokens.extend(filled);
             }
         }
@@ -183,6 +195,7 @@ fn of_span(tokens: &[Filled]) -> Filled {
         probability: mean(|token| token.probability.ln()).exp(),
         entropy: mean(|token| token.entropy),
         agreement: agreement.map(|sum| sum / tokens.len().max(1) as f64),
+        drafts: None,
     }
 }
 
@@ -197,6 +210,11 @@ fn calibrated(filled: &[Filled]) -> Calibrated {
     if filled.iter().all(|one| one.agreement.is_some()) {
         let agreements = scored(&|one| one.agreement.unwrap_or(0.0));
         signals.push(Signal::of_probabilities("agreement of fillings", &agreements));
+    }
+    if filled.iter().all(|one| one.drafts.is_some()) {
+        let of = |score: fn(&DraftAgreement) -> f64| scored(&|one| one.drafts.as_ref().map_or(0.0, score));
+        signals.push(Signal::of_probabilities("drafts with the same words", &of(|drafts| drafts.same_words)));
+        signals.push(Signal::of_probabilities("drafts in one cluster", &of(|drafts| drafts.same_cluster)));
     }
     Calibrated { accuracy: filled.iter().map(|one| one.right).collect(), signals }
 }
