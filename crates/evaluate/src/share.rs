@@ -44,9 +44,14 @@ impl Share {
         if self.count == 0 {
             return String::new();
         }
-        let [low, high] = self.interval();
-        format!("{:.1} ({:.1}–{:.1})", 100.0 * self.rate(), 100.0 * low, 100.0 * high)
+        percent_within(self.rate(), self.interval())
     }
+}
+
+/// A value in `[0, 1]` and its interval in %, for people: `66.7 (20.8–93.9)`.
+pub fn percent_within(value: f64, interval: [f64; 2]) -> String {
+    let [low, high] = interval.map(|end| 100.0 * end);
+    format!("{:.1} ({low:.1}–{high:.1})", 100.0 * value)
 }
 
 impl FromIterator<bool> for Share {

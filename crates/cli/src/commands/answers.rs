@@ -6,8 +6,8 @@ use crate::printer::Printer;
 use crate::{interrupt, model, source_report, wire};
 use aquatint::{Model, Prepared, SamplingOptions};
 use aquatint_corpus::{Source, SourceReport};
-use aquatint_evaluate::EvaluateError;
 use aquatint_evaluate::answers::{AnswerScores, Examined, Mean, Measured, examined, measured, score};
+use aquatint_evaluate::{EvaluateError, percent_within};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -210,10 +210,7 @@ fn table(lines: &[Line]) -> String {
         "| model | rows | answers | exact match % | token F1 % | ROUGE-L % |\n|---|---|---:|---:|---:|---:|\n",
     );
     for line in lines {
-        let figure = |figure: &Figure| {
-            let [mean, low, high] = [figure.mean, figure.low, figure.high].map(|value| 100.0 * value);
-            format!("{mean:.1} ({low:.1}–{high:.1})")
-        };
+        let figure = |figure: &Figure| percent_within(figure.mean, [figure.low, figure.high]);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
