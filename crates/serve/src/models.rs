@@ -4,14 +4,12 @@
 mod loaded;
 mod medium;
 
-pub(crate) use loaded::Loaded;
+pub(crate) use loaded::{Loaded, Trust};
 pub(crate) use medium::Medium;
 
 use crate::event::ServeEvent;
 use crate::scheduler::Scheduler;
 use crate::{Events, ModelSource};
-use aquatint::guard::Guards;
-use aquatint::provenance::WatermarkKey;
 use aquatint::runtime::Runtime;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -55,8 +53,7 @@ pub(crate) struct Models(Arc<Shared>);
 /// What is known of them, also to a load that nobody waits for any more.
 struct Shared {
     slots: Vec<Slot>,
-    watermark: Option<WatermarkKey>,
-    guards: Option<Guards>,
+    trust: Trust,
     runtime: Runtime,
     /// Bytes that the weights of all loaded models may take together.
     budget: u64,
@@ -70,7 +67,7 @@ struct Shared {
 impl Models {
     pub(crate) fn new(
         sources: Vec<ModelSource>,
-        (watermark, guards): (Option<WatermarkKey>, Option<Guards>),
+        trust: Trust,
         runtime: Runtime,
         budget: u64,
         scheduler: Scheduler,
@@ -85,7 +82,7 @@ impl Models {
             }
         }
         let (uses, loading) = (AtomicU64::new(0), Mutex::default());
-        Self(Arc::new(Shared { slots, watermark, guards, runtime, budget, scheduler, uses, loading, events }))
+        Self(Arc::new(Shared { slots, trust, runtime, budget, scheduler, uses, loading, events }))
     }
 
     /// The names, in the order in which they were given.
@@ -157,8 +154,7 @@ impl Shared {
         }
         let _one = self.loading.lock().await;
         let begun = Instant::now();
-        let (sources, runtime) = (slot.sources.clone(), self.runtime.clone());
-        let (watermark, guards) = (self.watermark.clone(), self.guards.clone());
+        let (sources, runtime, trust) = (slot.sources.clone(), self.runtime.clone(), self.trust.clone());
         let broken = |reason: String| slot.broken(place, reason);
         let described = tokio::task::spawn_blocking({
             let (source, runtime) = (sources[0].clone(), runtime.clone());
@@ -167,7 +163,7 @@ impl Shared {
         let (checkpoint, bytes) =
             described.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
         self.make_room(bytes);
-        let load = move || Loaded::all(&sources, checkpoint, bytes, (watermark.as_ref(), guards.as_ref()), &runtime);
+        let load = move || Loaded::all(&sources, checkpoint, bytes, &trust, &runtime);
         let loading = tokio::task::spawn_blocking(load);
         let loaded = loading.await.map_err(|e| broken(e.to_string()))?.map_err(|e| broken(described_error(&e)))?;
         let all: Vec<Arc<Loaded>> = loaded.into_iter().map(Arc::new).collect();

@@ -6,7 +6,7 @@ use crate::canvas::FollowedCanvases;
 use crate::error::ServeError;
 use crate::event::ServeEvent;
 use crate::metrics::Metrics;
-use crate::models::Models;
+use crate::models::{Models, Trust};
 use crate::scheduler::Scheduler;
 use crate::{Events, ServeSettings, connection};
 use aquatint::runtime::{self, Runtime};
@@ -153,8 +153,8 @@ impl Serving {
         let budget = settings.model_memory.or(runtime::memory().map(|memory| memory.available / 2));
         let sources = settings.models.clone();
         let budget = budget.unwrap_or(MODEL_MEMORY);
-        let marks = (settings.watermark.clone(), settings.guards.clone());
-        let models = Models::new(sources, marks, runtime, budget, scheduler.clone(), events.clone());
+        let trust = Trust { watermark: settings.watermark.clone(), guards: settings.guards.clone() };
+        let models = Models::new(sources, trust, runtime, budget, scheduler.clone(), events.clone());
         let ready = AtomicBool::new(false);
         let app = App::new(Shared {
             settings,

@@ -19,6 +19,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The number of the next model that is loaded.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
+/// What holds for all texts of a server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trust {
+    /// The key of the mark that all have.
+    pub(crate) watermark: Option<WatermarkKey>,
+    /// Who judges what is given and what is written.
+    pub(crate) guards: Option<Guards>,
+}
+
 /// A model in memory, with what its requests are held against.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -46,13 +55,12 @@ pub(super) fn open(source: &ModelSource, runtime: &Runtime) -> Result<(Checkpoin
 }
 
 impl Loaded {
-    /// The models of one path, whose weights are in memory once. All they write has the mark of this key, and what is given
-    /// and written is judged by these guards.
+    /// The models of one path, whose weights are in memory once.
     pub(super) fn all(
         sources: &[ModelSource],
         checkpoint: Checkpoint,
         bytes: u64,
-        (watermark, guards): (Option<&WatermarkKey>, Option<&Guards>),
+        trust: &Trust,
         runtime: &Runtime,
     ) -> Result<Vec<Self>, Error> {
         let chosen = |source: &ModelSource| match &source.adapter {
@@ -70,7 +78,7 @@ impl Loaded {
         limits.reuse_bytes /= sources.len().max(1);
         let load = |((source, adapter), network): ((&ModelSource, Option<String>), Box<dyn Denoiser>)| {
             let model = Model::with_adapter(checkpoint.clone(), network, adapter)?;
-            let model = model.with_watermark(watermark.cloned()).with_guards(guards.cloned());
+            let model = model.with_watermark(trust.watermark.clone()).with_guards(trust.guards.clone());
             let media = model.media_kinds().into_iter().map(|kind| Medium::of(&model, kind));
             let media = media.collect::<Result<_, _>>()?;
             Ok(Self {

@@ -83,6 +83,60 @@ fn what_offends_is_written_anew_before_anybody_reads_it_or_refused() {
     refusing.stop().unwrap();
 }
 
+/// A server that refuses all texts which one without guards writes for this body, with those texts and the words for which it
+/// refuses them.
+fn refusing_all(body: &Value) -> (Running, Vec<String>, Vec<String>) {
+    let free = Running::start();
+    let answer = free.post("/v1/completions", body).expect(200);
+    free.stop().unwrap();
+    let given = words(body["prompt"].as_str().unwrap());
+    let text = |choice: &Value| choice["text"].as_str().unwrap().to_owned();
+    let texts: Vec<String> = answer["choices"].as_array().unwrap().iter().map(text).collect();
+    let word =
+        |text: &String| words(text).into_iter().filter(|word| !given.contains(word)).max_by_key(String::len).unwrap();
+    let list: Vec<String> = texts.iter().map(word).collect();
+    (Running::with(|settings| settings.guards = Some(guards(&list.join("\n"), 0))), texts, list)
+}
+
+#[test]
+fn where_all_choices_are_refused_the_request_is() {
+    let mut body = body();
+    body["n"] = json!(3);
+    let (refusing, ..) = refusing_all(&body);
+    let error = refusing.post("/v1/completions", &body).expect(400)["error"].clone();
+    refusing.stop().unwrap();
+    assert_eq!((&error["code"], &error["type"]), (&"content_filter".into(), &"invalid_request_error".into()));
+    assert!(error["message"].as_str().unwrap().starts_with("what was written is refused: "), "{error}");
+}
+
+/// The head was sent when a text is refused, so that the error is an event, the last one. Before it comes the text of blocks that
+/// passed.
+#[test]
+fn a_stream_that_is_refused_ends_with_the_error_and_has_nothing_that_offends() {
+    for choices in [1, 3] {
+        let mut body = body();
+        body["n"] = json!(choices);
+        let (refusing, texts, list) = refusing_all(&body);
+        body["stream"] = json!(true);
+        let mut events = refusing.stream("/v1/completions", &body).events();
+        refusing.stop().unwrap();
+        let error = events.pop().unwrap().json()["error"].clone();
+        assert_eq!((&error["code"], &error["type"]), (&"content_filter".into(), &"invalid_request_error".into()));
+        assert!(error["message"].as_str().unwrap().starts_with("what was written is refused: "), "{error}");
+        let mut sent = vec![String::new(); texts.len()];
+        for chunk in events.iter().map(|event| event.json()) {
+            for choice in chunk["choices"].as_array().unwrap() {
+                assert_eq!(choice["finish_reason"], Value::Null, "{choice}");
+                sent[choice["index"].as_u64().unwrap() as usize] += choice["text"].as_str().unwrap();
+            }
+        }
+        for (sent, whole) in sent.iter().zip(&texts) {
+            assert!(whole.starts_with(sent) && sent != whole, "{sent:?} of {whole:?}");
+            assert!(!words(sent).iter().any(|word| list.contains(word)), "{sent:?} has one of {list:?}");
+        }
+    }
+}
+
 #[test]
 fn a_choice_that_is_refused_leaves_the_others() {
     let mut body = body();
@@ -99,6 +153,8 @@ fn a_choice_that_is_refused_leaves_the_others() {
     let guarded = Running::with(|settings| settings.guards = Some(guards(&word, 0)));
     let answered = choices(&guarded);
     guarded.stop().unwrap();
+    let refused = texts.iter().filter(|text| has(text, &word)).count();
+    assert!((1..4).contains(&refused) && answered.as_array().unwrap().len() == 4, "{refused} of 4 have {word}");
     for (index, text) in texts.iter().enumerate() {
         let (choice, before) = (&answered[index], &written[index]);
         match has(text, &word) {
