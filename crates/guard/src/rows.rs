@@ -92,8 +92,16 @@ mod tests {
         }
         let hole = refused("{\"text\": \"a [[x]]\", \"refuse\": true}");
         assert_eq!(hole, "the hole is not understood (column 3 of the template)");
-        assert!(refused("{\"text\": \"a\"}").starts_with("missing field `refuse`"));
-        assert!(refused("{\"text\": \"a\", \"refuse\": true, \"more\": 1}").starts_with("unknown field `more`"));
+        assert_eq!(refused("{\"text\": \"a\"}"), "missing field `refuse` at line 1 column 13");
+        assert_eq!(
+            refused("{\"text\": \"a\", \"refuse\": true, \"more\": 1}"),
+            "unknown field `more`, expected one of `text`, `refuse`, `set` at line 1 column 36"
+        );
+        assert_eq!(
+            refused("{\"text\": 1, \"refuse\": true}"),
+            "invalid type: integer `1`, expected a string at line 1 column 10"
+        );
+        assert_eq!(refused("a text"), "expected value at line 1 column 1");
         let none = "line 1 of `rows.jsonl`: there is no row; allowed: one or more";
         assert_eq!([rows("").unwrap_err(), rows("\n \n").unwrap_err()], [none, none]);
         let missing = guard_rows(Path::new("no-such-file")).unwrap_err().to_string();
