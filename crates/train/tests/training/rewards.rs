@@ -87,6 +87,7 @@ fn entropy_that_falls_below_its_floor_is_raised() {
     };
     // A floor that nothing reaches only measures.
     let (free, held) = (entropy("free", "1e-9"), entropy("held", "3"));
+    assert_eq!([free.len(), held.len()], [150, 150]);
     assert_eq!(free[0], held[0], "the first rollout is the same");
     let end = |entropies: &[f64]| entropies[130..].iter().sum::<f64>() / 20.0;
     assert!(end(&free) < 3.0 && end(&held) > end(&free) + 0.3, "{} {}", end(&free), end(&held));
@@ -233,6 +234,7 @@ fn rewards_that_never_differ_end_the_run() {
     // While entropy is raised the run does learn.
     let set = [&set[..], &["run.steps=101", "reward.entropy_floor=100"]].concat();
     let (_, figures) = run(&rewarded(&folder.path().join("raised"), &initial, &data, &set), false).unwrap();
+    assert_eq!(figures.len(), 101, "it goes on where the other run ended");
     assert!(figures.iter().all(|step| step.gradient_norm > 0.0));
 }
 
