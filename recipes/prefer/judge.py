@@ -8,8 +8,9 @@ three words that stood before in the same draft; 1 at best, -1 at worst. It read
 
 `draft` writes train.jsonl and valid.jsonl. Prompts are passages of two sentences of the tales of `train` and `valid`; `--drafts`
 continuations of each are drawn by `--model`, and where the best and the worst are at least `--apart` apart, both make a row.
-`measure` draws two drafts after each of `--prompts` passages of `valid` and prints the mean of the judge's score, of its two parts and, for
-the second and further models, of the difference to the first one, with 95 % intervals over passages. Models draw with the same seeds.
+`measure` draws two drafts after each of `--prompts` passages of `valid` and prints the mean of the judge's score, of its two parts
+and, for the second and further models, of the difference to the first one, with 95 % intervals over passages. Models draw with
+the same seeds.
 
 Drafts have `--tokens` tokens and are drawn at temperature 1 without nucleus or penalty, so that they are the model's own; what
 stands behind `--sampling` is added, such as `--sampling=""` with a model's own settings. Python 3.9 or later, no libraries, and
@@ -32,7 +33,7 @@ OWN = "--temperature 1 --top-p 1 --repetition-penalty 1"
 
 
 def speech(text):
-    """The share of words within quotation marks; speech that is not closed goes to the end, and one that is not opened is none."""
+    """The share of words within quotation marks; speech that is not closed goes to the end, one that is not opened is none."""
     quoted = re.findall(r"""(?<!\S)["“](\S[^"“”]*)""", text)
     words = len(text.split())
     return min(1.0, sum(len(part.split()) for part in quoted) / words) if words else 0.0
@@ -125,7 +126,7 @@ def main():
             command.add_argument("--apart", type=float, default=0.2, help="least distance of the scores of a row")
         else:
             command.add_argument("models", nargs="+", metavar="MODEL")
-        command.add_argument("--prompts", type=int, default=240 if run is draft else 120)
+        command.add_argument("--prompts", type=int, default=160 if run is draft else 120)
         command.add_argument("--tokens", type=int, default=48)
         command.add_argument("--sampling", default=OWN)
         command.add_argument("--program", default="aquatint")

@@ -18,7 +18,7 @@ pub(crate) struct ShowArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
     /// Folders to search for models
-    #[arg(value_name = "DIR", default_value = "runs")]
+    #[arg(value_name = "DIR", default_values = ["runs", "models"])]
     pub(crate) folders: Vec<PathBuf>,
 
     /// Output format: text or one JSON object

@@ -8,6 +8,7 @@ use crate::printer::Printer;
 use crate::source_report::counted;
 use aquatint::hub::Hub;
 use aquatint_checkpoint::{Checkpoint, CheckpointError, builtin};
+use aquatint_codec::kind_of;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -87,7 +88,8 @@ fn entry(name: &str, checkpoint: &Checkpoint) -> Entry {
 
 /// The folder itself where it holds a model, and the folders in it that do, by name. No folder, no models.
 fn models_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let is_model = |path: &Path| path.join("config.json").is_file();
+    // A codec is a part of a model.
+    let is_model = |path: &Path| path.join("config.json").is_file() && kind_of(path).is_err();
     let mut found = Vec::new();
     if is_model(folder) {
         found.push(folder.to_path_buf());
