@@ -46,7 +46,10 @@ def learn(arguments, name, settings, seed):
     if is_done(folder):
         return folder
     command = [arguments.program.resolve(), "train", arguments.recipe, "--threads", "1"]
-    stated = [f"output={folder}", f"seed={seed}", f"run.max_minutes={arguments.minutes}", "run.log_every=1"]
+    # The limit counts the minutes of one process.
+    spent = max((row["seconds"] for row in rows(folder)), default=0.0) / 60
+    left = max(0.0, arguments.minutes - spent)
+    stated = [f"output={folder}", f"seed={seed}", f"run.max_minutes={left}", "run.log_every=1"]
     for setting in stated + arguments.set + settings:
         command += ["--set", setting]
     if resumed := (folder / "state" / "run.safetensors").is_file():
@@ -63,7 +66,7 @@ def updates_of(folder):
 
 
 def curve(folder, together):
-    """Points of a run: updates, seconds, forward passes, and the share that is solved. What is left at the end is none."""
+    """Points of a run: updates, seconds, forward passes, and the share that is solved. A rest of fewer updates makes no point."""
     steps = updates_of(folder)
     points, passes = [], 0.0
     for start in range(0, len(steps) - together + 1, together):

@@ -8,13 +8,13 @@ three words that stood before in the same draft; 1 at best, -1 at worst. It read
 
 `draft` writes train.jsonl and valid.jsonl. Prompts are passages of two sentences of the tales of `train` and `valid`; `--drafts`
 continuations of each are drawn by `--model`, and where the best and the worst are at least `--apart` apart, both make a row.
-`measure` draws two drafts after each of `--prompts` passages of `valid` and prints the mean of the judge's score, of its two parts
+`measure` draws two drafts after each of `--prompts` passages of `valid`, or as many as there are, and prints the mean of the judge's score, of its two parts
 and, for the second and further models, of the difference to the first one, with 95 % intervals over passages. Models draw with
 the same seeds.
 
-Drafts have `--tokens` tokens and are drawn at temperature 1 without nucleus or penalty, so that they are the model's own; what
-stands behind `--sampling` is added, such as `--sampling=""` with a model's own settings. Python 3.9 or later, no libraries, and
-the program (`--program`).
+Drafts have `--tokens` tokens and are drawn at temperature 1 without nucleus or penalty. `--sampling` replaces these flags, and
+`--sampling=""` takes the model's own settings; its policy, blocks and cache are its own in any case. Python 3.9 or later, no
+libraries, and the program (`--program`).
 """
 
 import argparse
@@ -51,7 +51,7 @@ def score(text):
 
 
 def passages(folder, most):
-    """Passages of two sentences, as many of each tale as of any other, `most` in all."""
+    """Passages of two sentences, `most` at most, and of no tale more than an equal share of these."""
     tales = sorted(folder.glob("*.txt"))
     if not tales:
         raise SystemExit(f"{folder} has no tales (*.txt)")
@@ -104,7 +104,7 @@ def measure(arguments):
     for model in arguments.models:
         texts = [drafts(arguments, model, passage, 2, 1000 * number) for number, passage in enumerate(prompts)]
         of[model] = {name: [statistics.fmean(map(by, pair)) for pair in texts] for name, by in measures.items()}
-    print(f"| model | {' | '.join(measures)} | more than {arguments.models[0]} |\n|---|" + "---:|" * 4)
+    print(f"{len(prompts)} passages\n\n| model | {' | '.join(measures)} | more than {arguments.models[0]} |\n|---|" + "---:|" * 4)
     for model, values in of.items():
         cells = ["{:.3f} ± {:.3f}".format(*interval(values[name])) for name in measures]
         more = [new - old for new, old in zip(values["score"], of[arguments.models[0]]["score"])]

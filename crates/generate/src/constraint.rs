@@ -16,8 +16,9 @@ pub enum CommitOrder {
     /// In any: each subset of a joint draw leaves a completion.
     Any,
     /// From left to right. A policy that says how many positions become final has as many of the first ones, one that
-    /// also has a threshold (`dynamic`, `learnt`) as many as the plan has for the step; of what a threshold or another policy
-    /// chooses, only the first positions become final, up to a gap, and the first one where there is a gap before all of them.
+    /// also has a threshold (`dynamic`, `learnt`) as many as the plan still has left for the step; of what a threshold or
+    /// another policy chooses, only the first positions become final, up to a gap, and the first one where there is a gap before
+    /// all of them.
     LeftToRight,
 }
 

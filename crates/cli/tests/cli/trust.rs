@@ -82,11 +82,20 @@ fn calibration_fills_spans_of_held_out_text() {
     let signals = figures["tokens"]["signals"].as_array().unwrap();
     assert_eq!(signals.len(), 3, "{report}");
     assert!(signals[0]["calibration_error"].is_number() && signals[1]["calibration_error"].is_null(), "{report}");
+    let names: Vec<&str> =
+        figures["spans"]["signals"].as_array().unwrap().iter().map(|signal| signal["name"].as_str().unwrap()).collect();
+    assert_eq!(names[3..], ["drafts with the same words", "drafts in one cluster"], "{report}");
     // The most careful answers no more spans than the least careful.
     let coverage: Vec<f64> =
         figures["abstained"].as_array().unwrap().iter().map(|row| row["coverage"].as_f64().unwrap()).collect();
     assert!(coverage.is_sorted_by(|a, b| a >= b), "{coverage:?}");
-    assert_eq!(fs::read_to_string(&out).unwrap().lines().count() as u64, spans);
+    let each: Vec<serde_json::Value> =
+        fs::read_to_string(&out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(each.len() as u64, spans);
+    for span in &each {
+        let [same, near] = ["same_words", "same_cluster"].map(|key| span[key].as_f64().unwrap());
+        assert!((0.0..=near).contains(&same) && near <= 1.0 && (2.0 * near).fract() == 0.0, "{span}");
+    }
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("<polyline") && html.contains("Abstaining"), "{html}");
     assert_eq!(measured(&more)["figures"], report["figures"]);

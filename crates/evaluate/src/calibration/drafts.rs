@@ -1,7 +1,8 @@
-//! How far several drafts of an answer agree as texts, which is what semantic entropy (Kuhn et al., 2302.09664) asks of meanings.
-//! Deviation: no model says which drafts mean the same. Two texts are one where they are the same words after SQuAD's
-//! normalisation, and near where the F1 of their words is one half or more; a cluster holds what is near one after another
-//! (single linkage). So paraphrases in other words count as other answers, and `not` hardly counts.
+//! How far several drafts of an answer agree as texts, after semantic entropy (Kuhn et al., 2302.09664), with two deviations.
+//! No model says which drafts mean the same: two texts are one where they are the same words after SQuAD's normalisation, and
+//! near where the F1 of their words is one half or more; a cluster holds what is near one after another (single linkage). So
+//! paraphrases in other words count as other answers, and `not` hardly counts. And the figure is no entropy over clusters but the
+//! share of the further drafts that are in the cluster of the first, which is the answer that is measured.
 
 use crate::answers::{exact_match, token_f1};
 

@@ -263,8 +263,9 @@ impl Track {
         self.plan.constrained.iter().any(|span| span.is_in_order() && span.contains(position))
     }
 
-    /// What the policy commits at this step by the model's own predictions, so that constraints draw for that alone in spans
-    /// that are kept from left to right; `None` where there are none, and where what they draw elsewhere would show.
+    /// What the policy commits at this step by the model's own predictions, so that constraints draw for that alone; `None`
+    /// where not all of them keep their spans from left to right, and where what they draw elsewhere would show. Nothing is
+    /// taken back here, since such constraints refuse remasking.
     fn chosen(
         &self,
         filling: &Filling,
@@ -272,15 +273,14 @@ impl Track {
         planned: &PlannedStep,
         model: &Model<'_>,
     ) -> Option<Vec<usize>> {
-        let settings = filling.settings(self.part);
-        let (open, certain) = (proposal.len(), self.certain(filling));
-        let step = planned.with(open, settings.remasking.select(&planned.with(open, 0), &certain, self.key).len());
+        let constrained = &self.plan.constrained;
         let shows = planned.leads || self.opening || self.stability.is_some() || self.speculation.is_some();
-        let revises = model.process.revises() || settings.revise || self.lengths.is_some();
-        if step.is_last() || shows || revises || !proposal.positions().iter().any(|at| self.is_in_order(*at)) {
+        let revises = model.process.revises() || filling.settings(self.part).revise || self.lengths.is_some();
+        if constrained.is_empty() || !constrained.iter().all(|span| span.is_in_order()) || shows || revises {
             return None;
         }
-        Some(self.plan.policy.select(&step, proposal, self.key).positions)
+        let step = planned.with(proposal.len(), 0);
+        (!step.is_last()).then(|| self.plan.policy.select(&step, proposal, self.key).positions)
     }
 
     /// What there is of a position: the answer of the device, or its logits after guidance.
