@@ -46,13 +46,14 @@ def learn(arguments, name, settings, seed):
     if is_done(folder):
         return folder
     command = [arguments.program.resolve(), "train", arguments.recipe, "--threads", "1"]
+    resumed = (folder / "state" / "run.safetensors").is_file()
     # The limit counts the minutes of one process.
-    spent = max((row["seconds"] for row in rows(folder)), default=0.0) / 60
+    spent = max((row["seconds"] for row in rows(folder)), default=0.0) / 60 if resumed else 0.0
     left = max(0.0, arguments.minutes - spent)
     stated = [f"output={folder}", f"seed={seed}", f"run.max_minutes={left}", "run.log_every=1"]
     for setting in stated + arguments.set + settings:
         command += ["--set", setting]
-    if resumed := (folder / "state" / "run.safetensors").is_file():
+    if resumed:
         command.append("--resume")
     print(f"{name}, seed {seed}{', resumed' if resumed else ''}", flush=True)
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)

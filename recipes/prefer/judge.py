@@ -8,9 +8,9 @@ three words that stood before in the same draft; 1 at best, -1 at worst. It read
 
 `draft` writes train.jsonl and valid.jsonl. Prompts are passages of two sentences of the tales of `train` and `valid`; `--drafts`
 continuations of each are drawn by `--model`, and where the best and the worst are at least `--apart` apart, both make a row.
-`measure` draws two drafts after each of `--prompts` passages of `valid`, or as many as there are, and prints the mean of the judge's score, of its two parts
-and, for the second and further models, of the difference to the first one, with 95 % intervals over passages. Models draw with
-the same seeds.
+`measure` draws two drafts after each of `--prompts` passages of `valid`, or as many as there are, and prints the mean of the
+judge's score, of its two parts and, for the second and further models, of the difference to the first one, with 95 % intervals
+over passages. Models draw with the same seeds.
 
 Drafts have `--tokens` tokens and are drawn at temperature 1 without nucleus or penalty. `--sampling` replaces these flags, and
 `--sampling=""` takes the model's own settings; its policy, blocks and cache are its own in any case. Python 3.9 or later, no

@@ -53,7 +53,7 @@ pub use memory::{
     text_words,
 };
 pub use page::{Axis, Curve, Interval, Page};
-pub use share::{Share, percent_within};
+pub use share::{Share, percent_with_interval};
 pub use shared_noise::{NoiseRule, Variant, shared_costs};
 pub use sound_catalogue::{Frames, NearestSound, SoundCatalogue};
 pub use standard_error::{StandardError, Units};

@@ -44,12 +44,12 @@ impl Share {
         if self.count == 0 {
             return String::new();
         }
-        percent_within(self.rate(), self.interval())
+        percent_with_interval(self.rate(), self.interval())
     }
 }
 
 /// A value in `[0, 1]` and its interval in %, for people: `66.7 (20.8–93.9)`.
-pub fn percent_within(value: f64, interval: [f64; 2]) -> String {
+pub fn percent_with_interval(value: f64, interval: [f64; 2]) -> String {
     let [low, high] = interval.map(|end| 100.0 * end);
     format!("{:.1} ({low:.1}–{high:.1})", 100.0 * value)
 }

@@ -7,7 +7,7 @@ use crate::{interrupt, model, source_report, wire};
 use aquatint::{Model, Prepared, SamplingOptions};
 use aquatint_corpus::{Source, SourceReport};
 use aquatint_evaluate::answers::{AnswerScores, Examined, Mean, Measured, examined, measured, score};
-use aquatint_evaluate::{EvaluateError, percent_within};
+use aquatint_evaluate::{EvaluateError, percent_with_interval};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -210,7 +210,7 @@ fn table(lines: &[Line]) -> String {
         "| model | rows | answers | exact match % | token F1 % | ROUGE-L % |\n|---|---|---:|---:|---:|---:|\n",
     );
     for line in lines {
-        let figure = |figure: &Figure| percent_within(figure.mean, [figure.low, figure.high]);
+        let figure = |figure: &Figure| percent_with_interval(figure.mean, [figure.low, figure.high]);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
