@@ -70,7 +70,10 @@ def drafts(arguments, model, passage, count, seed):
     """Continuations of a passage."""
     command = [arguments.program, "generate", f"{passage}[[{arguments.tokens}]]", "--model", model, "--count", str(count)]
     command += ["--seed", str(seed), "--format", "jsonl", "-q", *shlex.split(arguments.sampling)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise SystemExit(f"--program {arguments.program}: {error.strerror}") from error
     if done.returncode:
         raise SystemExit(f"{shlex.join(command)}\n{done.stderr}")
     return [json.loads(line)["filled"][0] for line in done.stdout.splitlines()]
