@@ -48,6 +48,10 @@ pub(crate) fn assign(
     });
     let config = RoleFile { name: "config.json", contents: &config };
     vocabulary.assign_roles(&[&[config], files].concat(), rows)?;
+    if spec.kind() == NetworkKind::Causal {
+        // It reads a begin token in front of all texts, which is no position of theirs.
+        vocabulary.set_adds_begin(false)?;
+    }
     if spec.mask_token.is_some() && spec.kind() != NetworkKind::Causal {
         vocabulary.required(Role::Mask)?;
     }

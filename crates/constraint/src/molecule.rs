@@ -114,9 +114,11 @@ impl Constraint for Molecules {
 }
 
 impl Molecules {
-    /// What stands behind the tokens of properties with which a text begins, such as `[QED=8]`. A text of that form that is
-    /// more than one token is none of them: the model was taught nothing of it.
+    /// What stands behind the tokens of properties with which a text begins, such as `[QED=8]`, and behind special tokens in
+    /// front of them. A text of that form that is more than one token is none of them: the model was taught nothing of it.
     fn behind_properties<'t>(&self, before: &'t [TokenId]) -> &'t [TokenId] {
+        let special = before.iter().take_while(|token| self.tokens.of(**token).is_empty()).count();
+        let before = &before[special..];
         let properties = before.iter().take_while(|token| is_property(self.tokens.of(**token))).count();
         &before[properties..]
     }

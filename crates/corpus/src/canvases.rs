@@ -6,6 +6,8 @@
 //! a picture or a sound, where a canvas can hold it. No document attends to
 //! another: each position carries the number of its document, and attention stays within equal numbers.
 //!
+//! The begin token of a document, where it has one, is given on its canvas and costs nothing.
+//!
 //! Or no document shares a canvas, and each is filled with end tokens, which are learned like all others, so that a model
 //! learns how long documents are (LLaDA, 2502.09992, section 2.3).
 
@@ -112,6 +114,7 @@ struct Segment {
 struct Laid {
     shard: Shard,
     domains: Vec<Domain>,
+    begin: Option<TokenId>,
     segments: Vec<Segment>,
     /// Per canvas, where its segments end; they begin where those of the one before end.
     ends: Vec<u64>,
@@ -205,6 +208,9 @@ impl Canvases {
     /// When a number is not below [`Canvases::len`], or a shard is damaged.
     pub fn batch(&self, numbers: &[u64]) -> Result<CanvasBatch, CorpusError> {
         let mut batch = CanvasBatch::padding(numbers.len(), self.length);
+        if self.laid.iter().any(|laid| laid.begin.is_some()) {
+            batch.given = vec![false; batch.tokens.len()];
+        }
         let mut document = 0;
         for (row, &number) in numbers.iter().enumerate() {
             let (laid, index) = self.find(number)?;
@@ -215,6 +221,10 @@ impl Canvases {
                 laid.shard.copy(segment.start, tokens, text_bytes)?;
                 batch.spans.extend(spans(tokens, position, &laid.domains));
                 batch.documents[position..end].fill(document);
+                // No text has this token.
+                if laid.begin == Some(batch.tokens[position]) {
+                    batch.given[position] = true;
+                }
                 document += 1;
                 position = end;
             }
@@ -308,6 +318,7 @@ fn lay(packed: Packed, length: usize, are_shared: bool) -> Result<Laid, CorpusEr
     let mut laid = Laid {
         shard: packed.shard,
         domains: packed.domains,
+        begin: packed.begin,
         segments: Vec::new(),
         ends: Vec::new(),
         repeat: packed.repeat.into(),

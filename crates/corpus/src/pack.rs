@@ -21,6 +21,8 @@ pub struct Packed {
     pub shard: Shard,
     /// The domains of the codes in it; canvases are not cut between two codes of one.
     pub domains: Vec<Domain>,
+    /// The token with which each document begins, where there is one. It is given on every canvas.
+    pub begin: Option<TokenId>,
     /// How many times it is repeated in one epoch.
     pub repeat: u32,
     /// Whether the shard was there already.
@@ -42,8 +44,8 @@ pub struct Packing {
     pub tokens: u64,
 }
 
-/// Packs each source into a shard in `folder`, in order; the end token of `vocabulary` closes every document. A shard
-/// that was packed from the same files in the same way is used as it is, and a damaged one is packed again. `progress`
+/// Packs each source into a shard in `folder`, in order; the end token of `vocabulary` closes every document, and its
+/// begin token opens it where there is to be one ([`Vocabulary::text_begin`]). A shard that was packed from the same files in the same way is used as it is, and a damaged one is packed again. `progress`
 /// is called every few megabytes and returns whether to go on. `media` makes codes of the files that texts name, where a
 /// source has any ([`Source::media`](crate::Source::media)); a row whose file does not become codes is a bad row.
 ///
@@ -59,12 +61,15 @@ pub fn pack(
     folder: &Path,
     progress: &mut dyn FnMut(Packing) -> bool,
 ) -> Result<Vec<Packed>, CorpusError> {
-    let vocabulary_bytes = vocabulary.to_json()?;
+    let (vocabulary_bytes, begin) = (vocabulary.to_json()?, vocabulary.text_begin());
     let packer = |(index, snapshot): (usize, &SourceSnapshot)| {
         let source = snapshot.source();
         let mut fingerprint = Fingerprint::default();
         fingerprint.part(&shard::VERSION.to_le_bytes());
         fingerprint.part(&vocabulary_bytes);
+        if let Some(begin) = begin {
+            fingerprint.part(&begin.to_le_bytes());
+        }
         fingerprint.part(&snapshot.fingerprint().to_le_bytes());
         if let Some(path) = &source.media {
             if media.domains().is_empty() {
@@ -97,7 +102,7 @@ pub fn pack(
         let report = SourceReport { path: source.path.clone(), documents: shard.documents(), counts, unread };
         let domains =
             media.domains().into_iter().filter(|_| source.media.is_some()).map(|(_, domain)| domain).collect();
-        Ok(Packed { shard, domains, repeat: source.repeat, reused, report })
+        Ok(Packed { shard, domains, begin, repeat: source.repeat, reused, report })
     };
     snapshots.iter().enumerate().map(packer).collect()
 }
@@ -128,7 +133,7 @@ fn write(
     // The stream's errors are the file system's; ours wait here while the stream is taken down.
     let mut failure = None;
     let written = write_atomically(path, |out| {
-        let mut writer = Writer::new(out, texts.ids(), fingerprint)?;
+        let mut writer = Writer::new(out, (texts.ids(), vocabulary.text_begin()), fingerprint)?;
         let counts = match stream(texts, end, &mut writer, progress) {
             Ok(counts) => counts,
             Err(Stop::Writing(error)) => return Err(error),

@@ -22,10 +22,12 @@ impl ConversationLayout<'_> {
         let failed = |error: aquatint_vocabulary::VocabularyError| error.to_string();
         match &preference.answers {
             PreferredAnswers::Texts { prompt, chosen, rejected } => {
+                let begin = self.vocabulary.text_begin();
                 let prompt = self.vocabulary.encode_text(prompt).map_err(failed)?;
                 let end = self.vocabulary.required(Role::End).map_err(failed)?;
                 let continued = |answer: &String| {
                     let mut tokens = ConversationTokens::default();
+                    tokens.push(begin.as_slice(), None, true);
                     tokens.push(&prompt.tokens, None, true);
                     let encoded = match prompt.tokens.is_empty() {
                         true => self.vocabulary.encode_text(answer),

@@ -312,6 +312,7 @@ impl Shard {
 pub(crate) struct Writer<'out> {
     out: &'out mut dyn Write,
     width: usize,
+    begin: Option<TokenId>,
     counts: Counts,
     documents: Vec<[u64; 3]>,
     content: DocumentHash,
@@ -321,14 +322,19 @@ pub(crate) struct Writer<'out> {
 }
 
 impl<'out> Writer<'out> {
-    pub(crate) fn new(out: &'out mut dyn Write, vocabulary_size: usize, fingerprint: u64) -> io::Result<Self> {
+    /// A shard whose documents begin with `begin`, where there is one.
+    pub(crate) fn new(
+        out: &'out mut dyn Write,
+        (vocabulary_size, begin): (usize, Option<TokenId>),
+        fingerprint: u64,
+    ) -> io::Result<Self> {
         let width = id_width(vocabulary_size);
         out.write_all(OPENING_MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
         out.write_all(&(width as u32).to_le_bytes())?;
         let counts = Counts { vocabulary_size: vocabulary_size as u64, fingerprint, ..Counts::default() };
         let (documents, content, buffer) = (Vec::new(), DocumentHash::default(), Vec::new());
-        Ok(Self { out, width, counts, documents, content, buffer, owed: 0 })
+        Ok(Self { out, width, begin, counts, documents, content, buffer, owed: 0 })
     }
 
     /// A part of the document that is being written, and its tokens.
@@ -339,6 +345,9 @@ impl<'out> Writer<'out> {
         // A part without a token owes its bytes to the next one.
         self.owed += text.len() as u64 - part.text_bytes.iter().map(|&bytes| u64::from(bytes)).sum::<u64>();
         self.buffer.clear();
+        if !part.tokens.is_empty() {
+            self.begin_document();
+        }
         for (&token, &bytes) in part.tokens.iter().zip(&part.text_bytes) {
             self.owed += u64::from(bytes);
             self.push(token);
@@ -352,6 +361,9 @@ impl<'out> Writer<'out> {
         self.buffer.clear();
         // Bytes that no token has yet are left to the next text.
         let owed = std::mem::take(&mut self.owed);
+        if !codes.is_empty() {
+            self.begin_document();
+        }
         codes.iter().for_each(|&code| self.push(code));
         self.owed = owed;
         self.out.write_all(&self.buffer)
@@ -360,13 +372,27 @@ impl<'out> Writer<'out> {
     /// The end of the document that is being written, with its end token; one without another token is left out.
     pub(crate) fn end_document(&mut self, end: TokenId) -> io::Result<()> {
         let content = self.content.take();
-        if self.counts.tokens > self.documents.last().map_or(0, |&[tokens, ..]| tokens) {
+        if self.counts.tokens > self.document_start() {
             self.buffer.clear();
             self.push(end);
             self.out.write_all(&self.buffer)?;
             self.documents.push([self.counts.tokens, self.counts.text_bytes, content]);
         }
         Ok(())
+    }
+
+    /// Where the document that is being written starts.
+    fn document_start(&self) -> u64 {
+        self.documents.last().map_or(0, |&[tokens, ..]| tokens)
+    }
+
+    /// Writes the begin token in front of the first token of a document. It stands for no text.
+    fn begin_document(&mut self) {
+        if let Some(begin) = self.begin.filter(|_| self.counts.tokens == self.document_start()) {
+            let owed = std::mem::take(&mut self.owed);
+            self.push(begin);
+            self.owed = owed;
+        }
     }
 
     fn push(&mut self, token: TokenId) {
@@ -427,7 +453,7 @@ mod tests {
 
     fn written(vocabulary_size: usize, documents: &[Vec<TokenId>]) -> Vec<u8> {
         let mut bytes: Vec<u8> = Vec::new();
-        let mut writer = Writer::new(&mut bytes, vocabulary_size, 7).unwrap();
+        let mut writer = Writer::new(&mut bytes, (vocabulary_size, None), 7).unwrap();
         for tokens in documents {
             let (end, tokens) = tokens.split_last().unwrap();
             let text_bytes = tokens.iter().map(|token| token % 400).collect();

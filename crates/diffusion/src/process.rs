@@ -27,6 +27,7 @@ use crate::{
     TokenId,
 };
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A way from clean to noise and back. A trainer, a generator or a command line needs nothing else of it, and none of
@@ -148,14 +149,14 @@ impl dyn Process + '_ {
         }
     }
 
-    /// What a network reads of the canvas; with `hidden` given positions, which is what the unconditional branch of
-    /// guidance reads. Closed positions and padding are left as they are.
-    pub fn network_input(&self, canvas: &Canvas, hidden: bool, step: u64, key: Key) -> NoisyInput {
+    /// What a network reads of the canvas; with noise in the given positions that are in `hidden`, which is what the
+    /// unconditional branch of guidance reads. Closed positions and padding are left as they are.
+    pub fn network_input(&self, canvas: &Canvas, hidden: Range<usize>, step: u64, key: Key) -> NoisyInput {
         let points = canvas.points().filter(|_| self.reads_points()).cloned();
         let mut input = NoisyInput { tokens: canvas.tokens().to_vec(), points };
         let given = |position: &usize| canvas.kind(*position) == Some(Kind::Given);
         let key = key.fold(Purpose::Hide as u64);
-        for position in (0..canvas.len()).filter(|position| hidden && given(position)) {
+        for position in (0..canvas.len()).filter(|position| hidden.contains(position) && given(position)) {
             let noise = self.noise(&mut key.at(position as u64, step));
             input.tokens[position] = noise.token;
             if let (Some(points), Some(point)) = (&mut input.points, noise.point) {

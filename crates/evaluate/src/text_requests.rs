@@ -10,12 +10,14 @@ use aquatint_vocabulary::Vocabulary;
 pub struct TextRequests {
     ends: Vec<TokenId>,
     forbidden: Vec<TokenId>,
+    begin: Option<TokenId>,
 }
 
 impl TextRequests {
     /// For a network with so many rows of logits.
     pub fn new(vocabulary: &Vocabulary, vocabulary_size: usize) -> Self {
-        Self { ends: vocabulary.ends(), forbidden: vocabulary.non_text_tokens(vocabulary_size) }
+        let forbidden = vocabulary.non_text_tokens(vocabulary_size);
+        Self { ends: vocabulary.ends(), forbidden, begin: vocabulary.text_begin() }
     }
 
     /// The request that fills a canvas.
@@ -25,6 +27,7 @@ impl TextRequests {
 
     /// The same where parts of the canvas are filled by settings of their own.
     pub fn request_of_parts(&self, canvas: Canvas, parts: Vec<Part>) -> Request {
-        Request::of_parts(canvas, parts).with_ends(self.ends.clone()).with_forbidden(self.forbidden.clone())
+        let request = Request::of_parts(canvas, parts).with_ends(self.ends.clone());
+        request.with_forbidden(self.forbidden.clone()).with_begin(self.begin)
     }
 }

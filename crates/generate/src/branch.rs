@@ -57,8 +57,8 @@ pub(crate) enum Reading {
     /// As it is.
     #[default]
     Whole,
-    /// With noise in each given position.
-    Hidden,
+    /// With noise in each given position from one on.
+    Hidden { from: usize },
     /// With a prompt in place of what stands before the first open position.
     Prompted { prompt: Vec<TokenId>, first: usize },
 }
@@ -84,8 +84,12 @@ impl Branch {
         Self { reading, ..Self::default() }
     }
 
-    fn hides_given(&self) -> bool {
-        matches!(self.reading, Reading::Hidden)
+    /// The positions of a canvas whose given tokens are hidden.
+    fn hidden(&self, canvas: &Canvas) -> Range<usize> {
+        match self.reading {
+            Reading::Hidden { from } => from..canvas.len(),
+            Reading::Whole | Reading::Prompted { .. } => 0..0,
+        }
     }
 
     /// The positions whose logits are needed in this step.
@@ -108,8 +112,8 @@ impl Branch {
     /// The rows that a step reads.
     fn rows(&self, view: &StepView<'_>, model: &Model<'_>) -> ReadRows {
         let (spec, canvas) = (model.spec(), view.canvas);
-        let hides_given = self.hides_given();
-        let mut input = model.process.network_input(canvas, hides_given, view.number, view.key.fold(HIDE));
+        let hidden = self.hidden(canvas);
+        let mut input = model.process.network_input(canvas, hidden.clone(), view.number, view.key.fold(HIDE));
         let mut visible = window(visible(canvas, view.ends), view.positions, spec);
         let start = view.positions.first().copied().unwrap_or(0);
         if view.is_causal {
@@ -126,9 +130,9 @@ impl Branch {
         // Behind a causal prefix the rows of the current block change with it, whatever they hold.
         let is_current = |position: usize| matches!(spec.attention, Layout::CausalPrefix { .. }) && position >= start;
         // What is read causally follows from the tokens up to it, drafts among them.
-        let is_draft = |position: usize| view.is_causal && !hides_given && canvas.is_open(position);
+        let is_draft = |position: usize| view.is_causal && hidden.is_empty() && canvas.is_open(position);
         let is_final =
-            |position: usize| (is_draft(position) || !is_noise(canvas, position, hides_given)) && !is_current(position);
+            |position: usize| (is_draft(position) || !is_noise(canvas, position, &hidden)) && !is_current(position);
         let shown = |position: &usize| (input.tokens[*position], is_final(*position));
         let own: Vec<(TokenId, bool)> = visible.iter().map(shown).collect();
         let read = match model.process.first_token() {
@@ -165,8 +169,8 @@ impl Branch {
     pub(crate) fn read(&mut self, view: &StepView<'_>, batch: &mut ForwardBatch, model: &Model<'_>) -> usize {
         let (spec, canvas) = (model.spec(), view.canvas);
         let ReadRows { input, visible, tokens, is_final } = self.rows(view, model);
-        let hides_given = self.hides_given();
-        let is_noise = |position: usize| is_noise(canvas, position, hides_given);
+        let hidden = self.hidden(canvas);
+        let is_noise = |position: usize| is_noise(canvas, position, &hidden);
         self.requested = if view.is_causal {
             view.predicted.to_vec()
         } else if spec.self_conditioning.is_some() {
@@ -248,6 +252,6 @@ impl Branch {
 }
 
 /// Whether a reading shows noise at a position.
-fn is_noise(canvas: &Canvas, position: usize, hides_given: bool) -> bool {
-    canvas.is_open(position) || hides_given && canvas.kind(position) == Some(Kind::Given)
+fn is_noise(canvas: &Canvas, position: usize, hidden: &Range<usize>) -> bool {
+    canvas.is_open(position) || hidden.contains(&position) && canvas.kind(position) == Some(Kind::Given)
 }

@@ -4,7 +4,7 @@
 use crate::branch::Reading;
 use crate::part::PartOf;
 use crate::{GenerateError, Request};
-use aquatint_diffusion::{Kind, Layout, Process, SettingError, guide};
+use aquatint_diffusion::{Kind, Layout, Process, SettingError, TokenId, guide};
 use aquatint_network::NetworkSpec;
 
 /// The readings of each step, and of each part by which of them it is guided: the conditional one comes first, and parts
@@ -17,8 +17,8 @@ pub(crate) fn readings(request: &Request) -> (Vec<Reading>, Vec<Option<usize>>) 
             return None;
         }
         let own = match (&settings.unconditional_prompt, request.canvas.open_positions().first()) {
-            (Some(prompt), Some(&first)) => Reading::Prompted { prompt: prompt.clone(), first },
-            _ => Reading::Hidden,
+            (Some(prompt), Some(&first)) => Reading::Prompted { prompt: begun(prompt, request), first },
+            _ => Reading::Hidden { from: request.text_start() },
         };
         let known = readings.iter().position(|reading| *reading == own);
         Some(known.unwrap_or_else(|| {
@@ -28,6 +28,12 @@ pub(crate) fn readings(request: &Request) -> (Vec<Reading>, Vec<Option<usize>>) 
     };
     let of_parts = request.each_part().map(&mut of_part).collect();
     (readings, of_parts)
+}
+
+/// An unconditional prompt behind the token with which the request's text begins, unless it begins so itself.
+fn begun(prompt: &[TokenId], request: &Request) -> Vec<TokenId> {
+    let begin = request.given_begin().filter(|begin| prompt.first() != Some(begin));
+    begin.into_iter().chain(prompt.iter().copied()).collect()
 }
 
 /// Refuses an unconditional prompt that cannot stand in place of what is given.
@@ -48,6 +54,8 @@ pub(crate) fn check_prompt(part: PartOf<'_>, spec: &NetworkSpec, process: &dyn P
     }
     let first = request.canvas.open_positions().first().copied().unwrap_or(0);
     let room = (0..first).filter(|position| request.canvas.kind(*position) != Some(Kind::Padding)).count();
+    let begin = begun(prompt, request).len() - prompt.len();
+    let room = room - begin;
     if prompt.len() > room {
         return refuse(given, format!("up to {room}, as many as stand before the first open position"));
     }

@@ -20,6 +20,8 @@ pub struct Request {
     /// Tokens that are never written: those with a role (pad, begin …), and ids beyond the tokenizer's. A span with a domain
     /// holds what that says, these tokens among them.
     pub forbidden: Vec<TokenId>,
+    /// The token with which each text of the model begins, where there is one: guidance does not hide it.
+    pub begin: Option<TokenId>,
     /// What the text of spans may be.
     pub constraints: Vec<SpanConstraint>,
     /// How many of the likeliest tokens are reported of each position that a step writes; see
@@ -43,8 +45,17 @@ impl Request {
     pub fn of_parts(canvas: Canvas, parts: Vec<Part>) -> Self {
         let ends = parts.iter().find_map(|part| part.settings.choice.end).into_iter().collect();
         let (forbidden, constraints) = (Vec::new(), Vec::new());
-        let mut request =
-            Self { canvas, parts, ends, forbidden, constraints, alternatives: 0, uniforms: None, audit: None };
+        let mut request = Self {
+            canvas,
+            parts,
+            ends,
+            forbidden,
+            begin: None,
+            constraints,
+            alternatives: 0,
+            uniforms: None,
+            audit: None,
+        };
         request.constraints = request.constraints_of_settings(|_| false);
         request
     }
@@ -73,6 +84,32 @@ impl Request {
     pub fn with_forbidden(mut self, forbidden: Vec<TokenId>) -> Self {
         self.forbidden = forbidden;
         self
+    }
+
+    /// Says with which token each text of the model begins.
+    #[must_use]
+    pub fn with_begin(mut self, begin: Option<TokenId>) -> Self {
+        self.begin = begin;
+        self
+    }
+
+    /// The first position that is no padding.
+    fn first(&self) -> usize {
+        (0..self.canvas.len()).take_while(|position| self.canvas.kind(*position) == Some(Kind::Padding)).count()
+    }
+
+    /// The token with which the model's texts begin, where the canvas has it given in front.
+    pub(crate) fn given_begin(&self) -> Option<TokenId> {
+        let first = self.first();
+        let is_there = |begin: &TokenId| {
+            self.canvas.kind(first) == Some(Kind::Given) && self.canvas.tokens().get(first) == Some(begin)
+        };
+        self.begin.filter(is_there)
+    }
+
+    /// The position behind that token, or the first one.
+    pub(crate) fn text_start(&self) -> usize {
+        self.first() + usize::from(self.given_begin().is_some())
     }
 
     /// Keeps the text of spans within what these constraints say.

@@ -25,7 +25,7 @@ pub(crate) fn fill(
     stop: &AtomicBool,
 ) -> Result<String, TrainError> {
     let ends = vocabulary.ends();
-    let mut prompt = vocabulary.encode(&recipe.run.sample_prompt)?;
+    let mut prompt = vocabulary.encode_whole(&recipe.run.sample_prompt)?.tokens;
     // At least one position is left to fill.
     prompt.truncate(recipe.data.canvas_length - 1);
     let open = OPEN.min(recipe.data.canvas_length - prompt.len());

@@ -35,6 +35,12 @@ impl SavedFormat {
     ) -> Self {
         let codecs = codecs.to_vec();
         let conversing = conversing(recipe, vocabulary, initial);
+        let beginning = vocabulary.text_begin().map(|_| {
+            let mut config = conversing.clone().unwrap_or_else(|| Value::Object(Map::new()));
+            config["add_bos_token"] = true.into();
+            name_marks(&mut config, vocabulary);
+            config
+        });
         let advice = initial.filter(|checkpoint| is_alike(recipe, spec, &checkpoint.spec)).map(|it| &it.generation);
         let by_role = |advice: GenerationDefaults| {
             let role = |role| vocabulary.role(role);
@@ -62,7 +68,7 @@ impl SavedFormat {
                 family: families::NATIVE,
                 codecs,
                 adapter: None,
-                tokenizer_config: conversing,
+                tokenizer_config: beginning.or(conversing),
                 // Keys that only the other model's family knows stay with it.
                 generation: by_role(GenerationDefaults { others: Map::new(), ..advice.cloned().unwrap_or_default() }),
             },

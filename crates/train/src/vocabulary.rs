@@ -37,7 +37,8 @@ pub(crate) fn known(
         _ if initial.is_some_and(|checkpoint| reads_no_mask(recipe, checkpoint)) => None,
         _ => Some(Role::Mask),
     };
-    for role in first.into_iter().chain([Role::End]) {
+    let begin = (recipe.data.add_bos_token == Some(true)).then_some(Role::Begin);
+    for role in first.into_iter().chain([Role::End]).chain(begin) {
         if vocabulary.role(role).is_none() {
             // Weights that are there have no row for it.
             if initial.is_some() {
@@ -47,7 +48,18 @@ pub(crate) fn known(
             events(TrainingEvent::RoleAdded { role, token });
         }
     }
+    begin_texts(recipe, &mut vocabulary)?;
     Ok(Some(vocabulary))
+}
+
+/// Has each text begin with a begin token, or not, as the recipe says. A causal network reads one in front of all texts
+/// whatever is said.
+fn begin_texts(recipe: &Resolved, vocabulary: &mut Vocabulary) -> Result<(), VocabularyError> {
+    match (recipe.objective.kind, recipe.data.add_bos_token) {
+        (ObjectiveKind::Causal, _) => vocabulary.set_adds_begin(false),
+        (_, Some(adds_begin)) => vocabulary.set_adds_begin(adds_begin),
+        (_, None) => Ok(()),
+    }
 }
 
 /// Whether the network is that of a model of diffusion that has no mask.
@@ -72,7 +84,8 @@ pub(crate) fn train(
     events(TrainingEvent::Preparing("training a vocabulary"));
     let sources: Vec<Source> = data.train.iter().map(SourceRecipe::source).collect();
     let texts = sample(&sources, data.vocabulary_bytes, &mut |_| !stop.load(Ordering::SeqCst))?;
-    let vocabulary = learn(texts, (data.vocabulary_size, data.pre_tokenizer), stop)?;
+    let mut vocabulary = learn(texts, (data.vocabulary_size, data.pre_tokenizer), stop)?;
+    begin_texts(recipe, &mut vocabulary)?;
     if vocabulary.len() > data.vocabulary_size {
         let allowed = "at least as many as there are bytes and special tokens";
         return Err(RecipeError::value("data.vocabulary_size", data.vocabulary_size.to_string(), allowed).into());

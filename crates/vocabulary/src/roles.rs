@@ -30,7 +30,8 @@ impl Vocabulary {
     /// that another file names has the role, or that with a usual name, or the first; others that end a text are among
     /// [`Vocabulary::ends`]. An id may lie beyond this
     /// vocabulary, but within the `rows` of the network's embedding: some models have a mask that their tokenizer does
-    /// not know.
+    /// not know. Where a file has `add_bos_token`, it says whether a begin token stands in front of each text, if there
+    /// is one.
     ///
     /// # Errors
     /// When a token is named that does not exist, or two files disagree.
@@ -63,6 +64,9 @@ impl Vocabulary {
                     others.into_iter().filter(|other| self.marked.id_to_token(*other).is_some()).collect();
                 self.other_ends.clone().into_iter().for_each(|other| self.stands_for_no_text(other));
             }
+        }
+        if let Some(adds_begin) = files.iter().find_map(|file| file.contents["add_bos_token"].as_bool()) {
+            self.adds_begin = adds_begin;
         }
         Ok(())
     }

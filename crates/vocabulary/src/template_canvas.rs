@@ -129,7 +129,8 @@ impl Template {
     }
 
     /// Lays this template out as a canvas: given tokens, and open positions that hold the mask token, or the one that
-    /// begins a text where there is no mask.
+    /// begins a text where there is no mask. A begin token stands in front of all, where the model's texts have one
+    /// ([`Vocabulary::text_begin`]).
     ///
     /// # Errors
     /// When the vocabulary has neither or cannot encode the text, or when the template has a picture or a
@@ -150,6 +151,7 @@ impl Template {
         let noise = Self::noise(vocabulary)?;
         let mut spans = media.iter();
         let (mut canvas, mut stretches, mut unknown) = (Canvas::new(), Vec::new(), UnknownText::default());
+        canvas.push_given(vocabulary.text_begin().as_slice());
         let pieces = self.pieces();
         for (index, piece) in pieces.iter().enumerate() {
             let owed = |index: usize| match (pieces.get(index), pieces.get(index + 1)) {

@@ -22,6 +22,8 @@ pub struct Vocabulary {
     pub(crate) pieces: Pieces,
     /// Per id: whether it is a special token, which stands for no text.
     pub(crate) special: Vec<bool>,
+    /// Whether a begin token stands in front of each text.
+    pub(crate) adds_begin: bool,
 }
 
 impl Vocabulary {
@@ -92,7 +94,7 @@ impl Vocabulary {
             _ => by_name(role),
         };
         let roles = Role::ALL.into_iter().filter_map(|role| Some((role, of(role)?))).collect();
-        Ok(Self { plain, marked, roles, other_ends: Vec::new(), pieces, special })
+        Ok(Self { plain, marked, roles, other_ends: Vec::new(), pieces, special, adds_begin: false })
     }
 
     /// The files beside a `tokenizer.json` that name tokens by their roles.
@@ -149,6 +151,25 @@ impl Vocabulary {
         self.role(Role::End).into_iter().chain(self.other_ends.iter().copied()).collect()
     }
 
+    /// The begin token in front of each text, where the model learns or has learned its texts so (`add_bos_token` of a
+    /// `tokenizer_config.json`). It is given and stands for no text. Without one, a canvas on which nothing is given is the
+    /// same at each position to a network that knows positions by their distances alone.
+    pub fn text_begin(&self) -> Option<TokenId> {
+        self.role(Role::Begin).filter(|_| self.adds_begin)
+    }
+
+    /// Says whether a begin token stands in front of each text.
+    ///
+    /// # Errors
+    /// When it is to, and there is no token of that role.
+    pub fn set_adds_begin(&mut self, adds_begin: bool) -> Result<(), VocabularyError> {
+        if adds_begin {
+            self.required(Role::Begin)?;
+        }
+        self.adds_begin = adds_begin;
+        Ok(())
+    }
+
     /// The token of a role that the caller requires.
     ///
     /// # Errors
@@ -200,6 +221,20 @@ impl Vocabulary {
         }
         let encoding = self.plain.encode(text, false).map_err(failed)?;
         Ok(EncodedText::from_offsets(text, encoding.get_ids(), encoding.get_offsets(), self.role(Role::Unknown)))
+    }
+
+    /// The tokens of a whole text as a model reads it: those of [`Vocabulary::encode_text`], behind the begin token where
+    /// there is to be one ([`Vocabulary::text_begin`]), which stands for no byte.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::encode`].
+    pub fn encode_whole(&self, text: &str) -> Result<EncodedText, VocabularyError> {
+        let mut encoded = self.encode_text(text)?;
+        if let Some(begin) = self.text_begin() {
+            encoded.tokens.insert(0, begin);
+            encoded.text_bytes.insert(0, 0);
+        }
+        Ok(encoded)
     }
 
     /// The tokens of a text that stands behind another one: without the blank that many tokenizers put before the first

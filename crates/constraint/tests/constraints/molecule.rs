@@ -90,6 +90,15 @@ fn properties_before_a_molecule_are_no_part_of_it_where_they_are_tokens() {
     for accepted in ["[QED=8]", "[QED=8][LOGP=-1]", "[LOGP=-1]c1ccc(", "CC"] {
         begin(accepted).unwrap_or_else(|error| panic!("{accepted}: {error}"));
     }
+    // A token that begins all texts of the model stands in front of properties, too.
+    let begin_token = vocabulary.role(Role::Begin).unwrap();
+    for accepted in ["", "[QED=8]", "[QED=8][LOGP=-1]", "CC"] {
+        let before = [&[begin_token][..], &vocabulary.encode(accepted).unwrap()].concat();
+        let cells = [Cell::Free; 8];
+        let start =
+            SpanStart { cells: &cells, closing: Some(end), forbidden: &[end], before: Some(&before), after: Some(&[]) };
+        constraint.begin(&start).map(|_| ()).unwrap_or_else(|error| panic!("{accepted}: {error}"));
+    }
     // A property that is damaged, that the vocabulary has not, or that stands within the molecule is no molecule.
     for refused in ["[QED=8", "[QED=]", "QED=8]", "[QED=7]", "[FOO=1]C", "C[QED=8]", "[QED=8]C[LOGP=-1]"] {
         assert!(begin(refused).unwrap_err().contains("no molecule begins with"), "{refused} is taken");

@@ -241,3 +241,47 @@ proptest! {
         prop_assert_eq!(filled.batch(&[0]).unwrap().tokens, &batch.tokens[..length]);
     }
 }
+
+/// A begin token is given where a document begins, on whichever canvas that lies, and stands for no byte; nothing else
+/// changes but the room that it takes.
+#[test]
+fn documents_begin_with_a_begin_token_that_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = ["\u{1}".repeat(2), "\u{1}".repeat(9), "\u{1}".repeat(1)];
+    let snapshots = [snapshot(&jsonl(folder.path(), &texts))];
+    let mut beginning = vocabulary().clone();
+    beginning.set_adds_begin(true).unwrap();
+    let pack = |vocabulary: &Vocabulary| pack(&snapshots, vocabulary, &TextOnly, folder.path(), &mut |_| true).unwrap();
+    let [begin, end] = [Role::Begin, Role::End].map(|role| vocabulary().role(role).unwrap());
+    let text = vocabulary().encode("\u{1}").unwrap()[0];
+
+    let filled = Canvases::filled(pack(&beginning), 6, end).unwrap();
+    let batch = filled.batch(&[0, 1, 2, 3]).unwrap();
+    let expected = [
+        [begin, text, text, end, end, end],
+        [begin, text, text, text, text, text],
+        [text, text, text, text, end, end],
+        [begin, text, end, end, end, end],
+    ];
+    assert_eq!((filled.len(), batch.tokens.clone()), (4, expected.concat()));
+    let given: Vec<bool> = expected.concat().iter().map(|token| *token == begin).collect();
+    assert_eq!((batch.given.clone(), batch.learned()), (given, 4 * 6 - 3));
+    assert_eq!(batch.text_bytes.iter().sum::<u32>(), 2 + 9 + 1);
+    assert_eq!(filled.tokens(), (2 + 9 + 1) + 2 * 3);
+
+    // Documents that share a canvas have theirs each.
+    let shared = Canvases::new(pack(&beginning), 16).unwrap();
+    let numbers: Vec<u64> = (0..shared.len()).collect();
+    let batch = shared.batch(&numbers).unwrap();
+    let begins = batch.tokens.iter().zip(&batch.given).filter(|(token, given)| **given && **token == begin);
+    assert_eq!((begins.count(), batch.given.iter().filter(|given| **given).count()), (3, 3));
+    for position in (0..batch.tokens.len()).filter(|position| batch.given[*position]) {
+        assert!(position % 16 == 0 || batch.documents[position] != batch.documents[position - 1]);
+    }
+
+    // Packed without it nothing is given, and neither way of packing takes the other one's shard.
+    let plain = pack(vocabulary());
+    assert!(!plain[0].reused && pack(&beginning)[0].reused);
+    let plain = Canvases::filled(plain, 6, end).unwrap().batch(&[0]).unwrap();
+    assert_eq!((plain.tokens, plain.given), (vec![text, text, end, end, end, end], Vec::new()));
+}

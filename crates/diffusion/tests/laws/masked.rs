@@ -123,7 +123,9 @@ fn generation_begins_with_masks_and_leaves_what_is_given() {
     process.begin(&mut canvas, Key::new(0));
     assert_eq!(canvas.tokens(), [1, 2, MASK, MASK, 3, MASK]);
     canvas.commit(2, 1).unwrap();
-    assert_eq!(process.network_input(&canvas, true, 0, Key::new(0)).tokens, [MASK, MASK, 1, MASK, 3, MASK]);
+    let read = |hidden| process.network_input(&canvas, hidden, 0, Key::new(0)).tokens;
+    assert_eq!(read(0..6), [MASK, MASK, 1, MASK, 3, MASK]);
+    assert_eq!(read(0..0), canvas.tokens());
 
     let policy = policy::by_name("confidence").unwrap();
     let plan = StepPlan::new(&[3], 3, schedule.as_ref(), policy.as_ref(), &Remasking::None).unwrap();

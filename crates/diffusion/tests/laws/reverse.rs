@@ -139,8 +139,8 @@ fn what_is_hidden_is_noise() {
         canvas.push_open(2, false, 0);
         process.begin(&mut canvas, Key::new(0));
         let (open, hidden) = (
-            process.network_input(&canvas, false, 3, Key::new(1)),
-            process.network_input(&canvas, true, 3, Key::new(1)),
+            process.network_input(&canvas, 0..0, 3, Key::new(1)),
+            process.network_input(&canvas, 0..canvas.len(), 3, Key::new(1)),
         );
         assert_eq!(open.tokens[..40], [1; 40], "{name}");
         assert!(hidden.tokens[..40] != [1; 40] || hidden.points.is_some(), "{name}");
@@ -152,7 +152,7 @@ fn what_is_hidden_is_noise() {
             );
             assert_eq!(open.offset(40), hidden.offset(40), "{name}");
         }
-        let again = process.network_input(&canvas, true, 3, Key::new(1));
+        let again = process.network_input(&canvas, 0..canvas.len(), 3, Key::new(1));
         assert_eq!(hidden.tokens, again.tokens, "{name}: a seed gives the same noise");
     }
 }

@@ -134,7 +134,7 @@ fn prompt(choice: &Choice, rotation: usize) -> String {
 fn variants(vocabulary: &Vocabulary, choice: &Choice, rotation: usize) -> Result<Vec<Variant>, EvaluateError> {
     let prompt = prompt(choice, rotation);
     let variant = |option: &String| {
-        let encoded = vocabulary.encode_text(&format!("{prompt} {option}"))?;
+        let encoded = vocabulary.encode_whole(&format!("{prompt} {option}"))?;
         let mut end = 0;
         let open = encoded.text_bytes.iter().map(|bytes| {
             end += *bytes as usize;

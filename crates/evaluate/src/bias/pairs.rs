@@ -160,7 +160,7 @@ impl<'a> Pairs<'a> {
 impl Sentence {
     fn new(vocabulary: &Vocabulary, context: &str, sentence: &str) -> Result<Self, EvaluateError> {
         let text = if context.is_empty() { sentence.to_owned() } else { format!("{context} {sentence}") };
-        let encoded = vocabulary.encode_text(&text)?;
+        let encoded = vocabulary.encode_whole(&text)?;
         let mut end = 0;
         let own = encoded.text_bytes.iter().map(|bytes| {
             end += *bytes as usize;

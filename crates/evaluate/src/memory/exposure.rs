@@ -144,14 +144,15 @@ pub fn exposures(
 /// A candidate in its place, with what is open.
 fn variant(vocabulary: &Vocabulary, canary: &Canary, secret: &str, given: GivenPart) -> Result<Variant, EvaluateError> {
     let after = if given == GivenPart::Prefix { "" } else { canary.after.as_str() };
-    let encoded = vocabulary.encode_text(&format!("{}{secret}{after}", canary.before))?;
+    let encoded = vocabulary.encode_whole(&format!("{}{secret}{after}", canary.before))?;
     let inside = canary.before.len()..canary.before.len() + secret.len();
     let mut end = 0;
-    let open = encoded.text_bytes.iter().map(|bytes| {
+    let begin = vocabulary.text_begin();
+    let open = encoded.text_bytes.iter().zip(&encoded.tokens).map(|(bytes, token)| {
         let own = end..end + *bytes as usize;
         end = own.end;
         let is_secret = own.start < inside.end && own.end > inside.start;
-        is_secret != (given == GivenPart::Edges)
+        is_secret != (given == GivenPart::Edges) && Some(*token) != begin
     });
     Ok(Variant { open: open.collect(), tokens: encoded.tokens })
 }
@@ -194,5 +195,14 @@ mod tests {
         assert_eq!(open(GivenPart::Prefix), [false, false, true, true, true]);
         assert_eq!(open(GivenPart::Infill), [false, false, true, true, true, false]);
         assert_eq!(open(GivenPart::Edges), [true, true, false, false, false, true]);
+        let mut beginning = vocabulary.clone();
+        beginning.set_adds_begin(true).unwrap();
+        let open = |given| variant(&beginning, &canary, "bcb", given).unwrap().open;
+        assert_eq!(open(GivenPart::Prefix), [false, false, false, true, true, true]);
+        assert_eq!(
+            open(GivenPart::Edges),
+            [false, true, true, false, false, false, true],
+            "what begins a text is given"
+        );
     }
 }

@@ -60,7 +60,8 @@ pub fn examine(
         };
         let requests = puzzles.iter().enumerate().map(request).collect::<Result<Vec<_>, _>>()?;
         for (puzzle, outcome) in puzzles.iter().zip(writer.fill(&requests, stop)?) {
-            let written = &outcome.canvas.tokens()[Grid::CELLS..2 * Grid::CELLS];
+            let answer = writer.vocabulary().text_begin().iter().len() + Grid::CELLS;
+            let written = &outcome.canvas.tokens()[answer..answer + Grid::CELLS];
             scores.add(Answer::of(puzzle, &writer.vocabulary().decode(written)));
             passes += outcome.statistics.forward_passes;
         }
@@ -81,6 +82,7 @@ fn canvas(writer: &Writer<'_>, puzzle: &Puzzle) -> Result<Canvas, EvaluateError>
         return Err(EvaluateError::Cells { tokens: clues.len() });
     }
     let mut canvas = Canvas::new();
+    canvas.push_given(vocabulary.text_begin().as_slice());
     canvas.push_given(&clues);
     canvas.push_open(Grid::CELLS, false, writer.blank());
     if let Some(end) = vocabulary.role(Role::End) {

@@ -204,7 +204,8 @@ impl SettingsBuilder {
 
     /// What the unconditional branch of guidance reads in place of all that is given before the first open position; what is
     /// given behind it stays (MMaDA, 2505.15809; elsewhere a negative prompt). No longer than what it replaces. Without it,
-    /// the branch reads noise in each given position.
+    /// the branch reads noise in each given position. The token with which a model's texts begin stays in both
+    /// ([`Request::begin`](crate::Request::begin)).
     #[must_use]
     pub fn unconditional_prompt(mut self, tokens: impl IntoIterator<Item = TokenId>) -> Self {
         self.unconditional_prompt = Some(tokens.into_iter().collect());

@@ -26,13 +26,23 @@ fn network(layout: Layout) -> Network<Cpu<f32>> {
 
 /// What is written between a prompt and an end.
 fn written(prompt: &[TokenId], change: impl Fn(SettingsBuilder) -> SettingsBuilder) -> Vec<TokenId> {
+    written_by_a_model_that_begins_with(None, prompt, change)
+}
+
+/// The same of a model all of whose texts begin with a token.
+fn written_by_a_model_that_begins_with(
+    begin: Option<TokenId>,
+    prompt: &[TokenId],
+    change: impl Fn(SettingsBuilder) -> SettingsBuilder,
+) -> Vec<TokenId> {
     let mut canvas = Canvas::new();
     canvas.push_padding(2, MASK);
     canvas.push_given(prompt);
     canvas.push_open(9, false, MASK);
     canvas.push_given(&[6]);
     let settings = change(Settings::builder().steps(5).policy_named("confidence")).build().unwrap();
-    let requests = [Request::new(canvas, settings).with_uniforms(Arc::new(FromHole(2 + prompt.len())))];
+    let request = Request::new(canvas, settings).with_begin(begin);
+    let requests = [request.with_uniforms(Arc::new(FromHole(2 + prompt.len())))];
     let mut outcomes = generate(&network(Layout::Full), &process(), &requests, &mut |_, _| ControlFlow::Continue(()));
     let tokens = outcomes.remove(0).unwrap().tokens;
     tokens[prompt.len()..prompt.len() + 9].to_vec()
@@ -55,6 +65,28 @@ fn at_scale_0_the_text_is_that_of_the_unconditional_prompt() {
     assert_ne!(more(4.0), more(1.0));
 }
 
+/// The token with which all texts of a model begin is never hidden: it says which position is the first.
+#[test]
+fn what_begins_all_texts_is_seen_by_the_unconditional_branch() {
+    let given = [2, 3, 4, 5];
+    let of = |begin, prompt: Option<&[TokenId]>| {
+        written_by_a_model_that_begins_with(begin, &given, |settings| {
+            let settings = settings.guidance_scale(0.0);
+            prompt.iter().fold(settings, |settings, prompt| settings.unconditional_prompt(prompt.iter().copied()))
+        })
+    };
+    let hidden = |prompt: &[TokenId]| of(None, Some(prompt));
+    // What is hidden is behind it, and the end behind the hole, as without it.
+    let behind = |begin: Option<TokenId>| of(begin, None);
+    assert_ne!(behind(Some(2)), behind(None));
+    assert_eq!(behind(Some(9)), behind(None), "a text that begins otherwise is hidden as a whole");
+    // In front of a prompt it stands whether it is named or not.
+    assert_eq!(of(Some(2), Some(&[])), hidden(&[2]));
+    assert_eq!(of(Some(2), Some(&[7, 8])), hidden(&[2, 7, 8]));
+    assert_eq!(of(Some(2), Some(&[2, 7, 8])), hidden(&[2, 7, 8]));
+    assert_ne!(of(Some(2), Some(&[7, 8])), hidden(&[7, 8]));
+}
+
 #[test]
 fn a_prompt_that_cannot_stand_there_is_refused() {
     let of = |layout, prompt: Vec<TokenId>| {
@@ -65,6 +97,19 @@ fn a_prompt_that_cannot_stand_there_is_refused() {
         refused(&network(layout), Request::new(canvas, settings))
     };
     let hint = "leave it out to have the given positions read as noise";
+    let begun = {
+        let mut canvas = Canvas::new();
+        canvas.push_given(&[2, 3]);
+        canvas.push_open(4, false, MASK);
+        let settings = Settings::builder().guidance_scale(2.0).unconditional_prompt([3, 4]).build().unwrap();
+        refused(&network(Layout::Full), Request::new(canvas, settings).with_begin(Some(2)))
+    };
+    assert_eq!(
+        begun,
+        format!(
+            "`unconditional_prompt` is 2 tokens; allowed: up to 1, as many as stand before the first open position | {hint}"
+        )
+    );
     assert_eq!(
         of(Layout::Full, vec![2, 3, 4]),
         format!(

@@ -264,6 +264,17 @@ impl Resolved {
             let allowed = "nothing but where `objective.kind` is \"diffusion\" or \"causal\"";
             return wrong("data.canvases", "\"filled\"".to_owned(), allowed);
         }
+        if let Some(adds_begin) = self.data.add_bos_token {
+            let allowed = match (&self.network, objective.kind) {
+                (NetworkPlan::Initial(_), _) => "nothing without `size`, since texts begin as those of `initial`",
+                (_, ObjectiveKind::Causal) => "nothing under a causal objective, whose texts all begin with that token",
+                (_, ObjectiveKind::Instruct) => "nothing for conversations, which begin as their template says",
+                _ => "",
+            };
+            if !allowed.is_empty() {
+                return wrong("data.add_bos_token", adds_begin.to_string(), allowed);
+            }
+        }
         o.check_passes()?;
         if objective.masking == Masking::Complementary && !self.canvases_per_pass().is_multiple_of(2) {
             let given = self.canvases_per_pass().to_string();

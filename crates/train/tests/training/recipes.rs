@@ -101,8 +101,17 @@ fn mistakes_are_reported_with_their_place_or_what_is_allowed() {
         message(SMALL, &["data.canvases=filled", "objective.kind=instruct"]),
         "`data.canvases` is \"filled\"; allowed: nothing but where `objective.kind` is \"diffusion\" or \"causal\""
     );
-    let molecules = resolve(SMALL, &["data.canvases=filled", smiles]).unwrap();
+    let begin = "data.add_bos_token=true";
+    let molecules = resolve(SMALL, &["data.canvases=filled", smiles, begin]).unwrap();
     assert_eq!(resolve(&molecules.to_toml().unwrap(), &[]).unwrap(), molecules);
+    assert_eq!(
+        message(SMALL, &[begin, "objective.kind=causal"]),
+        "`data.add_bos_token` is true; allowed: nothing under a causal objective, whose texts all begin with that token"
+    );
+    assert_eq!(
+        message(SMALL, &["data.add_bos_token=false", "objective.kind=instruct"]),
+        "`data.add_bos_token` is false; allowed: nothing for conversations, which begin as their template says"
+    );
     let types = |types: &str| {
         message(SMALL, &["network.layers=3", "network.window=8", &format!("network.layer_types={types}")])
     };

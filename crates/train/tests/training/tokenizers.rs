@@ -72,7 +72,7 @@ fn molecules_are_cut_into_atoms_and_each_has_a_canvas_that_ends_are_learned_on()
     let output = folder.path().join("run");
     let text = format!(
         "output = '{}'\nsize = '1m'\n[data]\ntrain = {learned}\nvalid = {held_out}\ncanvas_length = 20\n\
-         canvases = 'filled'\npre_tokenizer = 'smiles'\nvocabulary_size = 300\n\
+         canvases = 'filled'\npre_tokenizer = 'smiles'\nvocabulary_size = 300\nadd_bos_token = true\n\
          [network]\nwidth = 32\nlayers = 2\nheads = 2\nhead_size = 16\n\
          [optimiser]\nbatch = 6\nwarm_up = 2\n\
          [run]\nsteps = 4\nlog_every = 1\nvalidate_every = 4\nvalidate_canvases = 2\nvalidate_times = 1\n",
@@ -88,9 +88,15 @@ fn molecules_are_cut_into_atoms_and_each_has_a_canvas_that_ends_are_learned_on()
     .unwrap();
     let corpus = corpus.unwrap();
     assert_eq!((corpus.train_documents, corpus.train_canvases, corpus.valid_canvases), (6, 6, 2));
-    // Every position is learned: none is padding. Each canvas was learned once in each of the steps.
+    // None is padding. Each canvas was learned once in each of the steps.
     assert_eq!(learned.last(), Some(&(4 * 6 * 20, Some(4.0))));
     let vocabulary = Checkpoint::load(&output).unwrap().vocabulary;
+    // What is said of texts stays with the model, where other programs read it, too.
+    let config = std::fs::read_to_string(output.join("tokenizer_config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!((config["add_bos_token"].as_bool(), config["bos_token"].as_str()), (Some(true), Some("<|begin|>")));
+    assert_eq!(vocabulary.text_begin(), vocabulary.role(Role::Begin));
+    assert!(vocabulary.text_begin().is_some());
     let pieces = |text: &str| -> Vec<String> {
         vocabulary.encode(text).unwrap().iter().map(|&id| vocabulary.token_text(id)).collect()
     };

@@ -129,3 +129,29 @@ fn what_a_model_writes_for_unknown_text_is_never_proposed() {
         assert!(vocabulary.non_text_tokens(vocabulary.len()).contains(&0), "{kind}");
     }
 }
+
+#[test]
+fn a_begin_token_stands_in_front_of_texts_where_a_file_says_so_and_there_is_one() {
+    let begins = |names: &Value| {
+        let mut vocabulary = vocabulary();
+        vocabulary.assign_roles(&[RoleFile { name: "tokenizer_config.json", contents: names }], 20).unwrap();
+        vocabulary.text_begin()
+    };
+    assert_eq!(begins(&json!({"bos_token": "king", "add_bos_token": true})), Some(4));
+    assert_eq!(begins(&json!({"bos_token": "king", "add_bos_token": false})), None);
+    assert_eq!(begins(&json!({"bos_token": "king"})), None);
+    // As the tokenizers of some families have it.
+    assert_eq!(begins(&json!({"bos_token": null, "add_bos_token": true})), None);
+
+    let mut vocabulary = vocabulary();
+    let missing = vocabulary.set_adds_begin(true).unwrap_err();
+    assert!(matches!(missing, VocabularyError::MissingRole { role: Role::Begin }), "{missing}");
+    let begin = vocabulary.add_role(Role::Begin).unwrap();
+    let without = vocabulary.encode_whole("the king").unwrap();
+    assert_eq!(without, vocabulary.encode_text("the king").unwrap());
+    vocabulary.set_adds_begin(true).unwrap();
+    let with = vocabulary.encode_whole("the king").unwrap();
+    assert_eq!(with.tokens, [&[begin][..], &without.tokens].concat());
+    assert_eq!(with.text_bytes, [&[0][..], &without.text_bytes].concat());
+    assert_eq!((vocabulary.decode(&with.tokens), with.unknown), (vocabulary.decode(&without.tokens), without.unknown));
+}

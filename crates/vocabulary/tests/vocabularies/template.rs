@@ -400,3 +400,38 @@ proptest! {
         }
     }
 }
+
+/// The begin token is a position more, given, and nobody reads it.
+#[test]
+fn a_begin_token_stands_in_front_of_every_template_and_in_no_text() {
+    let mut beginning = vocabulary().clone();
+    beginning.set_adds_begin(true).unwrap();
+    let begin = beginning.role(Role::Begin).unwrap();
+    for source in ["[[~3]]", "The [[2]] sat.", "A fox", "[[1]] fox [[2]]", ""] {
+        let template = Template::parse(source).unwrap();
+        let (without, with) = (template.lay_out(vocabulary()).unwrap(), template.lay_out(&beginning).unwrap());
+        assert_eq!(with.canvas().tokens(), [&[begin][..], without.canvas().tokens()].concat(), "{source}");
+        assert_eq!(with.canvas().kind(0), Some(Kind::Given));
+        let kinds = |canvas: &Canvas, from| (from..canvas.len()).map(|p| canvas.kind(p)).collect::<Vec<_>>();
+        assert_eq!(kinds(with.canvas(), 1), kinds(without.canvas(), 0));
+        let moved: Vec<_> = without.holes().map(|(hole, owes)| (hole.start + 1..hole.end + 1, owes)).collect();
+        assert_eq!(with.holes().collect::<Vec<_>>(), moved);
+
+        let word = beginning.encode(" cat").unwrap()[0];
+        let fill = |laid: &TemplateCanvas| {
+            let mut canvas = laid.canvas().clone();
+            canvas.open_positions().to_vec().into_iter().for_each(|position| canvas.commit(position, word).unwrap());
+            canvas
+        };
+        let (filled, filled_without) = (fill(&with), fill(&without));
+        assert_eq!(with.read(&beginning, &filled), without.read(vocabulary(), &filled_without), "{source}");
+        // A canvas of the same tokens says the same, but for the blank that only a template owes.
+        let of_canvas = TemplateCanvas::of_canvas(with.canvas().clone(), &beginning).read(&beginning, &filled).text;
+        assert_eq!(of_canvas.replace(' ', ""), with.read(&beginning, &filled).text.replace(' ', ""), "{source}");
+        let bytes = |laid: &TemplateCanvas, canvas: &Canvas| {
+            let holdings: Vec<Holding> = canvas.tokens().iter().map(|token| Holding::Token(*token)).collect();
+            String::from_utf8(laid.pieces(&beginning, &holdings).concat()).unwrap()
+        };
+        assert_eq!(bytes(&with, &filled), with.read(&beginning, &filled).text, "{source}");
+    }
+}

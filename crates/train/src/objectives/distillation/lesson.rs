@@ -86,7 +86,7 @@ impl Teacher<'_> {
             let logits = &mut first[requested..requested + count];
             left.extend(walk.advance(process, logits, vectors)?.into_iter().map(|index| requested + index));
             requested += count;
-            let read = process.network_input(&walk.canvas, false, 0, self.key);
+            let read = process.network_input(&walk.canvas, 0..0, 0, self.key);
             let terms = noisy.terms[requested - count..requested].iter();
             let terms = terms.map(|term| LossTerm { position: term.position - walk.part.start, ..*term });
             let terms = terms.filter(|term| walk.canvas.is_open(term.position)).collect();

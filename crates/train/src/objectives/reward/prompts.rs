@@ -26,7 +26,7 @@ pub(crate) struct Prompts {
 /// How a text is laid out.
 #[derive(Debug, Clone, Copy)]
 struct PromptLayout {
-    /// Tokens of the prompt, where the rest of a text is a completion; 0 where all of it is the prompt.
+    /// Tokens of the prompt, a begin token among them, where the rest of a text is a completion; 0 where all of it is the prompt.
     prompt: usize,
     /// Positions of the completion, where all of a text is the prompt.
     completion: usize,
@@ -102,7 +102,8 @@ impl Prompts {
                 if stop.load(Ordering::SeqCst) {
                     return Err(TrainError::Stopped);
                 }
-                for text in setting.vocabulary.encode_many(texts)? {
+                for mut text in setting.vocabulary.encode_many(texts)? {
+                    text.tokens.splice(0..0, setting.vocabulary.text_begin());
                     match layout.lay_out(&text.tokens) {
                         Some(_) => {
                             tokens.extend_from_slice(&text.tokens);
