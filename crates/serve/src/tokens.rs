@@ -31,9 +31,10 @@ pub(crate) struct TokenizeRequest {
     /// Whether names of special tokens in the text mean those tokens, as in a conversation's template.
     #[serde(default)]
     parse_special: bool,
-    /// Accepted, and without effect: prompts are read as they are, with nothing added.
-    #[serde(rename = "add_special_tokens", alias = "add_special")]
-    _add_special_tokens: Option<bool>,
+    /// Whether a begin token stands in front where the model's texts have one, as prompts are read; where nothing is said,
+    /// with `prompt` but not with `content`, as each program has it.
+    #[serde(alias = "add_special")]
+    add_special_tokens: Option<bool>,
     /// Whether the text of each token is returned.
     #[serde(default, alias = "with_pieces")]
     return_token_strs: bool,
@@ -80,16 +81,19 @@ async fn tokenize(
     client: Client,
     Plain(request): Plain<TokenizeRequest>,
 ) -> Result<Json<Tokenized>, ApiError> {
-    let TokenizeRequest { model, prompt, content, parse_special, return_token_strs, .. } = request;
-    let text = match (prompt, content) {
-        (Some(text), None) | (None, Some(text)) => text,
+    let TokenizeRequest { model, prompt, content, parse_special, add_special_tokens, return_token_strs } = request;
+    let (text, adds_special) = match (prompt, content) {
+        (Some(text), None) => (text, add_special_tokens.unwrap_or(true)),
+        (None, Some(text)) => (text, add_special_tokens.unwrap_or(false)),
         _ => return Err(ApiError::invalid("exactly one of `prompt` and `content` is needed").of("prompt")),
     };
     let loaded = app.models.get(model.as_deref()).await?;
     let tokenized = move || {
         let vocabulary = loaded.vocabulary();
         let tokens = if parse_special { vocabulary.encode_marked(&text) } else { vocabulary.encode(&text) };
-        let tokens = tokens.map_err(aquatint::Error::from)?;
+        let mut tokens = tokens.map_err(aquatint::Error::from)?;
+        let begin = vocabulary.text_begin().filter(|begin| adds_special && tokens.first() != Some(begin));
+        tokens.splice(0..0, begin);
         let token_strs = return_token_strs.then(|| texts(vocabulary, &tokens));
         Ok(Tokenized { count: tokens.len(), max_model_len: loaded.context_length(), tokens, token_strs })
     };
