@@ -240,7 +240,7 @@ def main():
     parser.add_argument("--reference", type=int, default=0, metavar="N", help="measure N molecules of the test set as well")
     parser.add_argument("--model", type=pathlib.Path, action="append", default=[], help="may be given several times")
     parser.add_argument("--program", default="target/release/aquatint")
-    parser.add_argument("--template", default="[[~56]]")
+    parser.add_argument("--template", default="[[~60]]")
     parser.add_argument("--count", type=int, default=3_000)
     parser.add_argument("--seed", type=int, default=0)
     for name in ("steps", "temperature", "policy"):

@@ -96,13 +96,16 @@ def ask(server, path, body):
         raise SystemExit(f"{path}: {error.read().decode()}") from error
 
 
-def distributions(server, molecule, length):
-    """Of each property the probabilities of its bins before a molecule, which is followed by ends as in training."""
-    tokens = ask(server, "/tokenize", {"prompt": molecule})["tokens"]
-    ends = max(length - len(prepare.BINS) - len(tokens), 1)
-    given = [{"state": "given", "token": token} for token in tokens + [1] * ends]
-    places = list(range(len(prepare.BINS)))
-    canvas = {"positions": [{"state": "open"} for _ in places] + given}
+def distributions(server, molecule):
+    """Of each property the probabilities of its bins before a molecule, behind the begin token where the model's texts have one;
+    ends follow up to the length of a canvas, as in training."""
+    begin = ask(server, "/tokenize", {"prompt": ""})["tokens"]
+    asked = ask(server, "/tokenize", {"prompt": molecule, "add_special_tokens": False})
+    tokens, length = asked["tokens"], asked["max_model_len"]
+    ends = max(length - len(begin) - len(prepare.BINS) - len(tokens), 1)
+    places = list(range(len(begin), len(begin) + len(prepare.BINS)))
+    before, behind = ([{"state": "given", "token": token} for token in some] for some in (begin, tokens + [1] * ends))
+    canvas = {"positions": before + [{"state": "open"} for _ in places] + behind}
     answer = ask(server, "/v1/canvas/alternatives", {"canvas": canvas, "positions": places, "count": 64})
     found = {}
     for (name, (low, high)), position in zip(prepare.BINS.items(), answer["positions"]):
@@ -155,7 +158,7 @@ def main():
     parser.add_argument("--guidance", default="0,1,2,4", help="guidance scales, separated by commas")
     parser.add_argument("--count", type=int, default=100, help="molecules for each property and scale; 0 for none")
     parser.add_argument("--held-out", type=int, default=500, help="molecules whose properties are predicted; 0 for none")
-    parser.add_argument("--room", type=int, default=57, help="tokens of a molecule and its end, at most")
+    parser.add_argument("--room", type=int, default=59, help="tokens of a molecule and its end, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=pathlib.Path, help="write all figures to this file")
     arguments = parser.parse_args()
@@ -181,9 +184,8 @@ def main():
                 )
     if arguments.held_out:
         molecules = held_out[: arguments.held_out]
-        length = len(prepare.BINS) + prepare.MOST_SYMBOLS + 1
         with Server(arguments.program, f"molecules={arguments.model}") as server:
-            found = [distributions(server, text, length) for text in molecules]
+            found = [distributions(server, text) for text in molecules]
         print("| predicted | likeliest bin is right | most frequent bin | error of the mean, bins | error of the median bin "
               "| probability of the run | its bins | covered |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|")

@@ -9,7 +9,7 @@ SMILES with one hole:
 
 - decoration: the Murcko scaffold with a hole at an atom that has a hydrogen, `c1ccc([[4]])cc1`;
 - linker: two ring systems and a hole between them in place of the atoms that joined them, `c1ccc([[3]]C2CCCC2)cc1`;
-- completion: the first half of a molecule and a hole behind it, `CC(=O)Nc1[[~47]]`, which an end token may close.
+- completion: the first half of a molecule and a hole behind it, `CC(=O)Nc1[[~51]]`, which an end token may close.
 
 Holes of the first two have `--lengths` tokens by turns, since within a text a hole has the length that it is given; the third fills
 the model's canvas. Each template is filled `--count` times, once held to the grammar (`--molecule`) and once as the model writes.
@@ -101,8 +101,8 @@ def completion(molecule, length, draw):
     return "".join(symbols[:half]), f"[[~{CANVAS - half}]]", ""
 
 
-CANVAS = 56
-"""Positions of a canvas of recipes/molecules/moses.toml."""
+CANVAS = 60
+"""Positions of a canvas of recipes/molecules/moses.toml behind the begin token."""
 MAKERS = {"decoration": decoration, "linker": linker, "completion": completion}
 
 
