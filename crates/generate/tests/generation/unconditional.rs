@@ -67,7 +67,7 @@ fn at_scale_0_the_text_is_that_of_the_unconditional_prompt() {
 
 /// The token with which all texts of a model begin is never hidden: it says which position is the first.
 #[test]
-fn what_begins_all_texts_is_seen_by_the_unconditional_branch() {
+fn what_begins_all_texts_is_read_by_the_unconditional_branch() {
     let given = [2, 3, 4, 5];
     let of = |begin, prompt: Option<&[TokenId]>| {
         written_by_a_model_that_begins_with(begin, &given, |settings| {

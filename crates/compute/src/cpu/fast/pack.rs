@@ -77,6 +77,19 @@ fn pair(first: f32, second: f32) -> f32 {
     f32::from_bits((rounded_bits(first) >> 16) | rounded_bits(second))
 }
 
+/// Two elements after two in one group each; the last group of an odd row holds one. Arrays and not slices of two, which
+/// compilers do not bring into vectors.
+#[inline(always)]
+fn pair_all(row: &[f32], out: &mut [f32]) {
+    let (pairs, rest) = row.as_chunks::<2>();
+    for (out, [first, second]) in out.iter_mut().zip(pairs) {
+        *out = pair(*first, *second);
+    }
+    if let ([last], Some(out)) = (rest, out.get_mut(pairs.len())) {
+        *out = pair(*last, 0.0);
+    }
+}
+
 vectorised! {
     /// Packs row after row: `out[g] = (row[2 g], row[2 g + 1])`, or the elements one by one.
     pub(super) fn pack_row(packing: Packing, row: &[f32], out: &mut [f32]) {
@@ -87,15 +100,7 @@ vectorised! {
                     *out = f32::from_bits(rounded_bits(x));
                 }
             }
-            Packing::Paired => {
-                let pairs = row.chunks_exact(2);
-                if let ([last], Some(out)) = (pairs.remainder(), out.last_mut()) {
-                    *out = pair(*last, 0.0);
-                }
-                for (out, x) in out.iter_mut().zip(pairs) {
-                    *out = pair(x[0], x[1]);
-                }
-            }
+            Packing::Paired => pair_all(row, out),
         }
     }
 }
@@ -184,15 +189,7 @@ vectorised! {
                                 *out = pair(row[2 * g], row[2 * g + 1]);
                             }
                         }
-                        (Packing::Paired, Err(_)) => {
-                            let pairs = row.chunks_exact(2);
-                            if let [last] = pairs.remainder() {
-                                line[groups - 1] = pair(*last, 0.0);
-                            }
-                            for (out, x) in line.iter_mut().zip(pairs) {
-                                *out = pair(x[0], x[1]);
-                            }
-                        }
+                        (Packing::Paired, Err(_)) => pair_all(row, line),
                     }
                 }
                 if groups == STRIPE {
