@@ -16,9 +16,8 @@ pub(crate) const KIND: &str = "molecule";
 /// Bytes of a molecule that may stand beside its hole. What is read of it is copied for each token that may come next.
 const MOST_AROUND: usize = 1024;
 
-/// Texts that a search for an end tries behind those that close something. The dot is last: it is needed where the last atom
-/// holds no more, and rings are open.
-const ENDINGS: [&str; 9] = ["c", "C", "n", "o", "N", "O", "=O", "[nH]", "."];
+/// Atoms that a search for an end tries behind what closes something.
+const ENDINGS: [&str; 8] = ["c", "C", "n", "o", "N", "O", "=O", "[nH]"];
 
 /// Tokens that molecules have.
 struct Usable {
@@ -28,6 +27,8 @@ struct Usable {
     tokens: Vec<TokenId>,
     /// What closes a branch.
     branch: Option<TokenId>,
+    /// What ends a fragment: it is needed where the last atom holds no more, and rings are open.
+    dot: Option<TokenId>,
     /// Ring numbers and the bytes of them, by their text.
     numbers: HashMap<Vec<u8>, TokenId>,
     /// Those of [`ENDINGS`], in their order.
@@ -48,6 +49,7 @@ impl Usable {
         Self {
             tokens: usable().map(|(_, id)| id).collect(),
             branch: of(")"),
+            dot: of("."),
             numbers: usable()
                 .filter(|(bytes, _)| is_of_number(bytes))
                 .map(|(bytes, id)| (bytes.to_vec(), id))
@@ -238,7 +240,8 @@ impl Prefix for Begun {
         let lacking = (1..10).find(free).filter(|_| self.reader.lacks_ring());
         let opening = lacking.and_then(|number| self.usable.number(number, &[]));
         let closing = opening.into_iter().chain(self.usable.branch).chain(numbers);
-        closing.chain(self.usable.endings.iter().copied()).filter(|token| is_allowed(*token)).collect()
+        let atoms = if self.reader.is_full() { &[][..] } else { &self.usable.endings };
+        closing.chain(atoms.iter().copied()).chain(self.usable.dot).filter(|token| is_allowed(*token)).collect()
     }
 }
 

@@ -165,6 +165,16 @@ impl SmilesReader {
         })
     }
 
+    /// Whether the atom that the next one is bonded to is aromatic and has three bonds, those of open ring numbers included:
+    /// hardly any holds a fourth.
+    pub fn is_full(&self) -> bool {
+        self.current.is_some_and(|current| {
+            let bonds = self.graph.bonds.iter().filter(|bond| bond.ends.contains(&current)).count();
+            let rings = self.rings.iter().filter(|ring| ring.atom == current).count();
+            self.begun.is_empty() && self.graph.atoms[current].aromatic && bonds + rings > 2
+        })
+    }
+
     /// Numbers of rings that are open.
     pub fn open_rings(&self) -> impl Iterator<Item = u8> {
         self.rings.iter().map(|ring| ring.number)
