@@ -7,8 +7,9 @@ so; a heading `SMILES` and what follows a comma are passed over, as in the files
 (moses/dataset/data/train.csv.gz).
 
 An error is one to three edits of a molecule: a symbol left out, put in, changed, or two changed about; symbols are drawn from
-its first thousand molecules and from atoms, bonds and ring numbers that it has not. Many texts with errors are molecules all the same, so that both
-verdicts are well represented.
+its first thousand molecules and from atoms, bonds and ring numbers that it has not. Many texts with errors are molecules all
+the same, so that both verdicts are well represented. MOLECULES may also be fragment sequences, train.txt of
+`recipes/molecules/prepare.py --fragments`.
 """
 
 import argparse
@@ -71,11 +72,15 @@ def main():
     # The empty text is a molecule of no atoms to RDKit, and none here.
     with_errors = [text for text in (broken(text, symbols, draw) for text in whole) if text]
     for name, texts in (("molecules of the set", whole), ("with errors", with_errors)):
-        theirs = [Chem.MolFromSmiles(text) is not None for text in texts]
+        read = [Chem.MolFromSmiles(text) for text in texts]
+        theirs = [molecule is not None for molecule in read]
         verdicts = ours(arguments.program, texts)
         missed = [(text, why) for text, is_valid, (verdict, *why) in zip(texts, theirs, verdicts) if is_valid and verdict == "0"]
         taken = [(text, why) for text, is_valid, (verdict, *why) in zip(texts, theirs, verdicts) if not is_valid and verdict == "1"]
+        both = [(molecule, *why) for molecule, (verdict, *why) in zip(read, verdicts) if molecule is not None and verdict == "1"]
+        apart = sum(len(Chem.GetMolFrags(molecule)) != int(parts) for molecule, parts in both)
         print(f"{name}: {len(texts)}, of which RDKit takes {sum(theirs)}; RDKit alone takes {len(missed)}, we alone {len(taken)}")
+        print(f"  of {len(both)} that both take, {apart} have another number of parts")
         for kind, differing in (("RDKit alone", missed), ("we alone", taken)):
             for text, why in differing[: arguments.show]:
                 print(f"  {kind}: {text} {' '.join(why)}")

@@ -1,8 +1,8 @@
-"""Make the files of molecules that `moses.toml` and `properties.toml` read: one SMILES a line.
+"""Make the files of molecules that `moses.toml`, `properties.toml` and `fragments.toml` read: one SMILES a line.
 
 Run with:  python recipes/molecules/prepare.py MOLSETS OUT
 MOLSETS is PyPI's molsets 0.3.1 (MIT), the benchmark MOSES (1811.12823), as `pip download --no-deps molsets==0.3.1` gets it or
-unpacked. RDKit is needed for `--properties` and `--randomised` only. OUT gets:
+unpacked. RDKit is needed for `--properties`, `--randomised` and `--fragments` only. OUT gets:
 
 - train.txt: the benchmark's training set less the molecules of valid.txt.
 - valid.txt: `--valid` molecules of the training set, those with the least hash. The benchmark has no set to choose a
@@ -23,6 +23,15 @@ others stand alone, so that a model learns both. Each of the three is there with
 `--randomised N` writes each molecule of train.txt N times more, as SMILES that begin at other atoms and take other branches
 first (1703.07076). Those of more than 54 symbols are left out, as no canvas of the recipe holds them, and so are those that
 are there already.
+
+`--fragments` writes each molecule of train.txt and valid.txt as a fragment sequence (SAFE, 2310.10773): the bonds that BRICS
+cuts (RDKit's `FindBRICSBonds`) are cut, and the fragments stand one after another, joined by `.`. Each of these bonds is a
+number from `%10` on that is opened in one fragment and closed in another, so that the whole is still a SMILES of the molecule:
+`CC(=O)Nc1ccccc1` is `CC%10=O.c1ccc%11cc1.N%10%11`, in this order or another, which the hash draws, so that any fragment may be
+given first. Numbers are in the order in which they open, none twice; fragments are written as RDKit does. A molecule without
+such a bond stays as it is. Left out, and counted, are molecules that have more than 59 symbols so, and those that RDKit does not
+read back as the same. With `--randomised N` the N others are other orders of the fragments. A molecule takes one to two
+milliseconds.
 """
 
 import argparse
@@ -39,6 +48,10 @@ FOLDER = "moses/dataset/data"
 # What `data.pre_tokenizer = "smiles"` makes a token of, and how many of them a canvas of the recipe holds beside its end token.
 SYMBOL = re.compile(r"\[[^\[\]\s]+\]|Br|Cl|%[0-9]{2}|.")
 MOST_SYMBOLS = 54
+# The same of a fragment sequence.
+MOST_OF_SEQUENCE = 59
+# Stands in a fragment for the number of a bond that is cut, until the order of the fragments gives it one.
+CUT = "?"
 # Of each property the lowest and the highest bin; bins are whole numbers.
 BINS = {"QED": (0, 9), "LOGP": (-2, 6), "RINGS": (0, 7)}
 
@@ -98,6 +111,69 @@ def randomised(row, count):
     return [text for text in dict.fromkeys(found) if text != row and len(SYMBOL.findall(text)) <= MOST_SYMBOLS]
 
 
+def fragments(molecule):
+    """The fragments of one of RDKit's molecules: of each its text with marks, and the bonds that are cut by atoms with marks."""
+    from rdkit import Chem
+    from rdkit.Chem import BRICS
+
+    cuts = sorted(molecule.GetBondBetweenAtoms(*ends).GetIdx() for ends, _ in BRICS.FindBRICSBonds(molecule))
+    if not cuts:
+        return []
+    at = {}
+    for cut in cuts:
+        bond = molecule.GetBondWithIdx(cut)
+        for end in (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()):
+            at.setdefault(end, []).append(cut)
+    symbols = [atom.GetSmarts() + CUT * len(at.get(atom.GetIdx(), [])) for atom in molecule.GetAtoms()]
+    found = []
+    for atoms in Chem.GetMolFrags(Chem.FragmentOnBonds(molecule, cuts, addDummies=False)):
+        text = Chem.MolFragmentToSmiles(molecule, atoms, atomSymbols=symbols)
+        order = molecule.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"]
+        found.append((text, [at[atom] for atom in order if atom in at]))
+    return found
+
+
+def sequence(molecule, parts, order):
+    """Fragments in an order as one SMILES. Bonds that are cut are numbered as they open; an atom closes before it opens."""
+    numbers, texts = {}, []
+    for text, atoms in (parts[part] for part in order):
+        for cuts in atoms:
+            for cut in sorted(cuts, key=lambda cut: numbers.get(cut, math.inf)):
+                number = numbers.setdefault(cut, 10 + len(numbers))
+                is_double = molecule.GetBondWithIdx(cut).GetBondTypeAsDouble() == 2
+                text = text.replace(CUT, f"{'=' * is_double}%{number}", 1)
+        texts.append(text)
+    return ".".join(texts)
+
+
+def sequences(row, count):
+    """A molecule as fragment sequences, at most so many, none twice; the molecule itself where no bond is cut."""
+    from rdkit import Chem
+
+    molecule = Chem.MolFromSmiles(row)
+    parts = fragments(molecule)
+    if not parts:
+        return [row]
+    orders = (
+        sorted(range(len(parts)), key=lambda part: by_hash(f"fragment {part} of {row}, {number}")) for number in range(count)
+    )
+    found = dict.fromkeys(sequence(molecule, parts, order) for order in orders)
+
+    def is_kept(text):
+        read = Chem.MolFromSmiles(text)
+        fits = len(SYMBOL.findall(text)) <= MOST_OF_SEQUENCE
+        return fits and read is not None and Chem.MolToSmiles(read) == Chem.MolToSmiles(molecule)
+
+    return [text for text in found if is_kept(text)]
+
+
+def forms_of(row, arguments, others):
+    """The lines of a molecule: one, and so many others."""
+    if arguments.fragments:
+        return sequences(row, 1 + others)
+    return [row, *randomised(row, others)] if others else [row]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("molsets", type=pathlib.Path)
@@ -106,6 +182,7 @@ def main():
     parser.add_argument("--limit", type=int, help="molecules of the training set, at most")
     parser.add_argument("--properties", action="store_true", help="write properties in front of half of the molecules")
     parser.add_argument("--randomised", type=int, default=0, metavar="N", help="other SMILES of each training molecule")
+    parser.add_argument("--fragments", action="store_true", help="write molecules as fragment sequences")
     arguments = parser.parse_args()
     if arguments.randomised < 0 or (arguments.limit is not None and arguments.limit < 1):
         parser.error("--randomised is 0 or more, and --limit 1 or more")
@@ -114,12 +191,13 @@ def main():
     if not 0 < arguments.valid < len(shuffled):
         raise SystemExit(f"--valid is {arguments.valid}; allowed: 1 to {len(shuffled) - 1}")
     sets["valid"], train = shuffled[: arguments.valid], shuffled[arguments.valid :][: arguments.limit]
-    forms = {row: [row, *randomised(row, arguments.randomised)] if arguments.randomised else [row] for row in train}
-    sets["train"] = sorted((form for row in train for form in forms[row]), key=by_hash)
-    if arguments.properties:
-        of = {form: row for row in train for form in forms[row]}
-        sets["train"] = [with_properties(row, of[row]) for row in sets["train"]]
-        sets["valid"] = [with_properties(row, row) for row in sets["valid"]]
+    for name, rows, others in (("train", train, arguments.randomised), ("valid", sets["valid"], 0)):
+        of = {form: row for row in rows for form in forms_of(row, arguments, others)}
+        sets[name] = sorted(of, key=by_hash)
+        if arguments.fragments:
+            print(f"{name}: {len(rows) - len(set(of.values()))} of {len(rows)} molecules are left out")
+        if arguments.properties:
+            sets[name] = [with_properties(form, of[form]) for form in sets[name]]
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, rows in sets.items():
         path = arguments.out / f"{name}.txt"

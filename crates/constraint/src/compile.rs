@@ -28,7 +28,8 @@ pub enum ConstraintSpec {
     /// from left to right.
     Grammar(String),
     /// The text is a molecule as SMILES, together with what stands before and behind it without a blank: a hole in
-    /// `C1CC[[~8]]CC1` is filled so that all of it is one. It is written from left to right.
+    /// `C1CC[[~8]]CC1` is filled so that all of it is one. Its atoms are all joined by bonds, and dots stand only between
+    /// fragments that ring numbers join: `c1ccc%10cc1.[[~8]]`. It is written from left to right.
     Molecule,
 }
 

@@ -1,10 +1,12 @@
 //! Molecules as SMILES, kept from left to right: every text that is written is one, together with what stands around its
-//! hole. Tokens of properties may stand before the molecule.
+//! hole, and all its atoms are joined by bonds. Its fragments may stand one after another, with dots between them. Tokens of
+//! properties may stand before the molecule.
 
 use crate::left_to_right::{LeftToRightFiller, Prefix, Tokens};
 use aquatint_diffusion::TokenId;
 use aquatint_generate::{CommitOrder, Constraint, ConstraintError, SpanFiller, SpanStart, TextConstraint};
 use aquatint_molecule::{SmilesErrorKind, SmilesReader};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,16 +16,56 @@ pub(crate) const KIND: &str = "molecule";
 /// Bytes of a molecule that may stand beside its hole. What is read of it is copied for each token that may come next.
 const MOST_AROUND: usize = 1024;
 
-/// Texts that a search for an end tries, those first that close something. Others have more rings to close than a hole
-/// holds.
-const ENDINGS: [&str; 13] = [")", "1", "2", "3", "4", "c", "C", "n", "o", "N", "O", "=O", "[nH]"];
+/// Atoms that a search for an end tries behind what closes something.
+const ENDINGS: [&str; 8] = ["c", "C", "n", "o", "N", "O", "=O", "[nH]"];
 
 /// Tokens that molecules have.
 struct Usable {
-    /// All, by rising id: none that begins a second molecule, `.`, or leaves an atom unknown, `*`.
+    /// All, by rising id: none that leaves an atom unknown, `*`. A dot is among them only where a ring number of two digits
+    /// is a token, as it is of models that learned fragment sequences: others, wherever they would end a text that may not
+    /// end yet, would write dots that they never learned.
     tokens: Vec<TokenId>,
+    /// What closes a branch.
+    branch: Option<TokenId>,
+    /// What ends a fragment: it is needed where the last atom holds no more, and rings are open.
+    dot: Option<TokenId>,
+    /// Ring numbers and the bytes of them, by their text.
+    numbers: HashMap<Vec<u8>, TokenId>,
     /// Those of [`ENDINGS`], in their order.
-    endings: Vec<(&'static str, TokenId)>,
+    endings: Vec<TokenId>,
+}
+
+impl Usable {
+    fn new(tokens: &Tokens) -> Self {
+        let all = || tokens.all().iter().map(Vec::as_slice).zip(0..);
+        let has_fragments = all().any(|(bytes, _)| matches!(bytes, [b'%', b'0'..=b'9', b'0'..=b'9']));
+        let may_stand = |byte: &u8| match byte {
+            b'.' => has_fragments,
+            byte => byte.is_ascii_alphanumeric() || b"()[]=#$:/\\-+@%".contains(byte),
+        };
+        let usable = || all().filter(|(bytes, _)| !bytes.is_empty() && bytes.iter().all(may_stand));
+        let of = |text: &str| usable().find(|(bytes, _)| *bytes == text.as_bytes()).map(|(_, id)| id);
+        let is_of_number = |bytes: &[u8]| matches!(bytes, [b'%'] | [b'0'..=b'9'] | [b'%', _, _]);
+        Self {
+            tokens: usable().map(|(_, id)| id).collect(),
+            branch: of(")"),
+            dot: of("."),
+            numbers: usable()
+                .filter(|(bytes, _)| is_of_number(bytes))
+                .map(|(bytes, id)| (bytes.to_vec(), id))
+                .collect(),
+            endings: ENDINGS.into_iter().filter_map(of).collect(),
+        }
+    }
+
+    /// The token that goes on with a ring number, of which some bytes may stand there: all that is left of it, or one byte.
+    fn number(&self, number: u8, begun: &[u8]) -> Option<TokenId> {
+        let text = if number < 10 { number.to_string() } else { format!("%{number}") };
+        // What is begun and no number is an atom, behind which the number stands whole.
+        let begun = if begun.starts_with(b"%") { begun } else { &[] };
+        let left = text.as_bytes().strip_prefix(begun).filter(|left| !left.is_empty())?;
+        self.numbers.get(left).or_else(|| self.numbers.get(&left[..1])).copied()
+    }
 }
 
 /// Molecules as a constraint.
@@ -40,6 +82,8 @@ struct Begun {
     reader: SmilesReader,
     /// What follows the hole and belongs to the molecule.
     after: Arc<[u8]>,
+    /// Ring numbers of it.
+    rings_after: Arc<[u8]>,
     tokens: Arc<Tokens>,
     usable: Arc<Usable>,
 }
@@ -54,18 +98,27 @@ fn is_property(token: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(u8::is_ascii_uppercase) && !value.is_empty() && value.iter().all(is_value)
 }
 
+/// The ring numbers that stand in a text, each as often as it does.
+fn ring_numbers(text: &[u8]) -> Vec<u8> {
+    let (mut found, mut rest) = (Vec::new(), text);
+    while let [byte, behind @ ..] = rest {
+        rest = behind;
+        match (byte, behind) {
+            (b'[', _) => rest = behind.splitn(2, |byte| *byte == b']').nth(1).unwrap_or_default(),
+            (b'%', [ten @ b'0'..=b'9', one @ b'0'..=b'9', behind @ ..]) => {
+                found.push((ten - b'0') * 10 + one - b'0');
+                rest = behind;
+            }
+            (b'0'..=b'9', _) => found.push(byte - b'0'),
+            _ => {}
+        }
+    }
+    found
+}
+
 /// The constraint for the tokens of a vocabulary.
 pub(crate) fn constraint(tokens: &Arc<Tokens>) -> TextConstraint {
-    let is_usable = |bytes: &[u8]| {
-        !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"()[]=#$:/\\-+@%".contains(byte))
-    };
-    let all = || tokens.all().iter().map(Vec::as_slice).zip(0..);
-    let ending =
-        |ending: &'static str| all().find(|(bytes, _)| *bytes == ending.as_bytes()).map(|(_, id)| (ending, id));
-    let usable = Arc::new(Usable {
-        tokens: all().filter(|(bytes, _)| is_usable(bytes)).map(|(_, id)| id).collect(),
-        endings: ENDINGS.into_iter().filter_map(ending).collect(),
-    });
+    let usable = Arc::new(Usable::new(tokens));
     let constraint = |is_behind_blank| -> Arc<dyn Constraint> {
         Arc::new(Molecules { tokens: Arc::clone(tokens), usable: Arc::clone(&usable), is_behind_blank })
     };
@@ -98,7 +151,7 @@ impl Constraint for Molecules {
                 before.len() + after.len()
             )));
         }
-        let mut reader = SmilesReader::new();
+        let mut reader = SmilesReader::of_one_part();
         for (at, byte) in before.iter().enumerate() {
             reader.push(*byte).map_err(|kind| {
                 let before = String::from_utf8_lossy(before);
@@ -108,7 +161,8 @@ impl Constraint for Molecules {
             })?;
         }
         let (tokens, usable) = (Arc::clone(&self.tokens), Arc::clone(&self.usable));
-        let begun = Begun { reader, after: after.into(), tokens: Arc::clone(&tokens), usable };
+        let rings_after = ring_numbers(after).into();
+        let begun = Begun { reader, after: after.into(), rings_after, tokens: Arc::clone(&tokens), usable };
         Ok(Box::new(LeftToRightFiller::new((KIND, begun), tokens, span, self.is_behind_blank)?))
     }
 }
@@ -138,11 +192,6 @@ impl Molecules {
 }
 
 impl Begun {
-    /// Numbers of rings that stand behind the hole: some may have to be opened in it.
-    fn rings_after(&self) -> impl Iterator<Item = u8> {
-        self.after.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| byte - b'0')
-    }
-
     fn push(reader: &mut SmilesReader, bytes: &[u8]) -> Result<(), SmilesErrorKind> {
         bytes.iter().try_for_each(|byte| reader.push(*byte))
     }
@@ -172,19 +221,27 @@ impl Prefix for Begun {
 
     /// Each open ring and each open branch takes a token to close it, unless that stands behind the hole.
     fn shortest(&self) -> usize {
-        let closed_after = |closes: &dyn Fn(&u8) -> bool| self.after.iter().filter(|byte| closes(byte)).count();
-        let rings = self.reader.open_rings().count().saturating_sub(closed_after(&u8::is_ascii_digit));
-        rings + self.reader.open_branches().saturating_sub(closed_after(&|byte| *byte == b')'))
+        let rings = self.reader.open_rings().filter(|number| !self.rings_after.contains(number)).count();
+        let closed_after = self.after.iter().filter(|byte| **byte == b')').count();
+        rings + self.reader.open_branches().saturating_sub(closed_after)
     }
 
     fn branches(&mut self, is_allowed: &dyn Fn(TokenId) -> bool) -> Vec<TokenId> {
-        // A ring that is opened would have to be closed, too, unless that is done behind the hole.
-        let opens = |ending: &str| {
-            let number = ending.parse::<u8>();
-            number.is_ok_and(|number| !self.reader.open_rings().chain(self.rings_after()).any(|open| open == number))
-        };
-        let may_come = |ending: &&(&'static str, TokenId)| is_allowed(ending.1) && !opens(ending.0);
-        self.usable.endings.iter().filter(may_come).map(|(_, token)| *token).collect()
+        // A ring that is opened has to be closed, too. So none is, unless that is done behind the hole or an atom needs one.
+        let mut rings: Vec<u8> = self.reader.open_rings().chain(self.rings_after.iter().copied()).collect();
+        rings.sort_unstable();
+        rings.dedup();
+        let mut numbers: Vec<TokenId> =
+            rings.into_iter().filter_map(|ring| self.usable.number(ring, self.reader.begun())).collect();
+        // Those that begin with the same byte go on with the same token.
+        numbers.dedup();
+        let free =
+            |number: &u8| !self.reader.open_rings().chain(self.rings_after.iter().copied()).any(|open| open == *number);
+        let lacking = (1..10).find(free).filter(|_| self.reader.lacks_ring());
+        let opening = lacking.and_then(|number| self.usable.number(number, &[]));
+        let closing = opening.into_iter().chain(self.usable.branch).chain(numbers);
+        let atoms = if self.reader.is_full() { &[][..] } else { &self.usable.endings };
+        closing.chain(atoms.iter().copied()).chain(self.usable.dot).filter(|token| is_allowed(*token)).collect()
     }
 }
 

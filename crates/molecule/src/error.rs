@@ -34,6 +34,9 @@ pub enum SmilesErrorKind {
     /// A ring bond joins atoms that are bonded already, or an atom with itself.
     #[error("ring {0} joins atoms that are bonded already")]
     RingTwice(u8),
+    /// A dot behind which nothing can be bonded to what stands before it.
+    #[error("`.` leaves a part that nothing can be bonded to: it has no open ring number, or stands in a branch")]
+    Apart,
     /// An atom has more bonds than it can.
     #[error("{element} has more than {most} bonds")]
     Valence {

@@ -4,6 +4,7 @@ use crate::aromatic;
 use crate::element::Element;
 use crate::error::{SmilesError, SmilesErrorKind};
 use crate::reader::SmilesReader;
+use petgraph::unionfind::UnionFind;
 
 /// An atom as it is written.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +101,13 @@ impl Graph {
         Ok(())
     }
 
+    /// Which atoms are joined by bonds.
+    pub(crate) fn parts(&self) -> UnionFind<usize> {
+        let mut parts = UnionFind::new(self.atoms.len());
+        self.bonds.iter().for_each(|bond| _ = parts.union(bond.ends[0], bond.ends[1]));
+        parts
+    }
+
     pub(crate) fn are_bonded(&self, [one, other]: [usize; 2]) -> bool {
         self.bonds.iter().any(|bond| bond.ends == [one, other] || bond.ends == [other, one])
     }
@@ -175,6 +183,7 @@ impl Graph {
 pub struct Molecule {
     atoms: usize,
     rings: usize,
+    parts: usize,
 }
 
 impl Molecule {
@@ -191,9 +200,9 @@ impl Molecule {
     }
 
     pub(crate) fn of(graph: &Graph) -> Self {
-        let mut parts = petgraph::unionfind::UnionFind::new(graph.atoms.len());
-        let rings = graph.bonds.iter().filter(|bond| !parts.union(bond.ends[0], bond.ends[1])).count();
-        Self { atoms: graph.atoms.len(), rings }
+        let (atoms, bonds, joined) = (graph.atoms.len(), graph.bonds.len(), graph.parts());
+        let parts = (0..atoms).filter(|atom| joined.find(*atom) == *atom).count();
+        Self { atoms, rings: bonds + parts - atoms, parts }
     }
 
     /// The atoms that are written, hydrogens in brackets not counted with the atom that they are written at.
@@ -204,5 +213,10 @@ impl Molecule {
     /// Rings: bonds beyond those of a tree.
     pub fn rings(&self) -> usize {
         self.rings
+    }
+
+    /// Parts that no bond joins: 2 in `[Na+].[Cl-]`, and 1 in `C1.C1`, whose ring number joins what stands around the dot.
+    pub fn parts(&self) -> usize {
+        self.parts
     }
 }

@@ -24,6 +24,7 @@ pub struct SmilesReader {
     opened: bool,
     /// Bytes of an atom or a number that may go on.
     begun: Vec<u8>,
+    is_one_part: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,13 @@ impl SmilesReader {
     /// Before the first byte.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Before the first byte of a molecule whose atoms are all joined by bonds. A dot is taken only where an open ring number
+    /// of the part before it is still to join it to what follows, as in fragment sequences (SAFE, arXiv:2310.10773):
+    /// `C%10CC.O%10`. None is taken in a branch.
+    pub fn of_one_part() -> Self {
+        Self { is_one_part: true, ..Self::default() }
     }
 
     /// Reads one byte.
@@ -93,6 +101,9 @@ impl SmilesReader {
                 Ok(())
             }
             b'.' if self.bond.is_none() && !self.opened && self.current.is_some() => {
+                if self.is_one_part && !self.can_be_joined() {
+                    return Err(SmilesErrorKind::Apart);
+                }
                 self.current = None;
                 Ok(())
             }
@@ -138,6 +149,30 @@ impl SmilesReader {
         };
         graph.check()?;
         Ok(Molecule::of(&graph))
+    }
+
+    /// What stands of an atom or a ring number that more bytes may go on with: `[nH`, `%1`, also a `C` that may become `Cl`.
+    pub fn begun(&self) -> &[u8] {
+        &self.begun
+    }
+
+    /// Whether the atom that the next one is bonded to is aromatic, and no ring has it or can close around it: a ring number
+    /// has to be opened, best here.
+    pub fn lacks_ring(&self) -> bool {
+        self.current.is_some_and(|current| {
+            let bonds = self.graph.bonds.iter().filter(|bond| bond.ends.contains(&current));
+            self.begun.is_empty() && self.graph.atoms[current].aromatic && bonds.count() < 2 && !self.has_open_ring()
+        })
+    }
+
+    /// Whether the atom that the next one is bonded to is aromatic and has three bonds, those of open ring numbers included:
+    /// hardly any holds a fourth.
+    pub fn is_full(&self) -> bool {
+        self.current.is_some_and(|current| {
+            let bonds = self.graph.bonds.iter().filter(|bond| bond.ends.contains(&current)).count();
+            let rings = self.rings.iter().filter(|ring| ring.atom == current).count();
+            self.begun.is_empty() && self.graph.atoms[current].aromatic && bonds + rings > 2
+        })
     }
 
     /// Numbers of rings that are open.
@@ -218,6 +253,18 @@ impl SmilesReader {
             .map(|ring| order(ring.bond))
             .fold(0, u8::saturating_add);
         self.graph.require_room_for(current, of_rings.saturating_add(order(self.bond)))
+    }
+
+    /// Whether what follows a dot can be bonded to the part of the last atom: outside of branches, by an open ring number.
+    fn can_be_joined(&self) -> bool {
+        self.branches.is_empty() && self.has_open_ring()
+    }
+
+    /// Whether a ring number is open in the part of the last atom.
+    fn has_open_ring(&self) -> bool {
+        let parts = self.graph.parts();
+        let last = self.graph.atoms.len().saturating_sub(1);
+        self.rings.iter().any(|ring| parts.equiv(ring.atom, last))
     }
 
     /// The atom that a number of a ring or a branch belongs to.

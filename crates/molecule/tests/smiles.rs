@@ -145,6 +145,55 @@ fn errors_say_where_and_what() {
     assert_eq!(said("C\u{1}"), "at byte 1: the byte 0x01 has no place here");
 }
 
+/// Whether a reader of molecules of one part takes a text, and it is one.
+fn is_one_part(text: &str) -> bool {
+    let mut reader = SmilesReader::of_one_part();
+    text.bytes().all(|byte| reader.push(byte).is_ok()) && reader.molecule().is_ok()
+}
+
+#[test]
+fn parts_that_ring_numbers_join_are_one() {
+    let cases = [
+        ("CCO", 1, true),
+        ("[Na+].[Cl-]", 2, false),
+        ("C1.C1", 1, true),
+        ("C1.CC2.C1.C2", 2, false),
+        ("C%10.CC%11.C%10%11", 1, true),
+        ("CC%10=O.c1ccc%11cc1.N%10%11", 1, true),
+        ("C=%10C.c1%11c%12cccc1.C%10%11.O%12", 1, true),
+        // A number of the fragment's own, which it closes, joins nothing.
+        ("C1CC1.C1CC1", 2, false),
+        ("C1CC12.C1CC12", 1, true),
+        // RDKit reads one part, too; fragments in branches are none of a sequence.
+        ("C(C1.C1)C", 1, false),
+    ];
+    for (text, parts, is_one) in cases {
+        assert_eq!((Molecule::parse(text).unwrap().parts(), is_one_part(text)), (parts, is_one), "{text}");
+    }
+    let mut reader = SmilesReader::of_one_part();
+    "CC".bytes().for_each(|byte| reader.push(byte).unwrap());
+    assert_eq!(reader.push(b'.'), Err(Kind::Apart));
+}
+
+/// Fragments with open ring numbers, one after another.
+fn fragments() -> impl Strategy<Value = String> {
+    let fragment = prop::sample::select(vec![
+        "C1",
+        "C2",
+        "C12",
+        "N%10",
+        "O%10C1",
+        "C(C2)%10",
+        "C(C2)C%11",
+        "c3ccccc3",
+        "c3ccc1cc3",
+        "CC",
+        "C%10%11",
+        "C(C2)(C1)C%10",
+    ]);
+    prop::collection::vec(fragment, 1..7).prop_map(|parts| parts.join("."))
+}
+
 /// Atoms, bonds, branches and ring numbers in any order.
 fn symbols() -> impl Strategy<Value = String> {
     let symbol = prop::sample::select(vec![
@@ -176,10 +225,23 @@ proptest! {
         }
     }
 
+    /// A reader of molecules of one part takes those, and refuses where no end makes one of what stands there.
+    #[test]
+    fn fragments_are_refused_where_nothing_can_join_them(text in fragments(), end in fragments()) {
+        let has_one = |text: &str| Molecule::parse(text).is_ok_and(|molecule| molecule.parts() == 1);
+        prop_assert_eq!(is_one_part(&text), has_one(&text));
+        let mut reader = SmilesReader::of_one_part();
+        if let Some(at) = text.bytes().position(|byte| reader.push(byte).is_err()) {
+            prop_assert!(!has_one(&format!("{}{end}", &text[..=at])), "{} {}", &text[..=at], end);
+        }
+    }
+
     /// Two molecules beside each other are a molecule, and a ring number may be used again.
     #[test]
     fn molecules_stand_beside_each_other(one in prop::sample::select(MOLECULES.to_vec()), other in prop::sample::select(MOLECULES.to_vec())) {
         let both = Molecule::parse(&format!("{}.{}", one.0, other.0)).unwrap();
         prop_assert_eq!((both.atoms(), both.rings()), (one.1 + other.1, one.2 + other.2));
+        let parts = |text| Molecule::parse(text).unwrap().parts();
+        prop_assert_eq!(both.parts(), parts(one.0) + parts(other.0));
     }
 }

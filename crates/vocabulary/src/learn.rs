@@ -14,7 +14,8 @@
 //! SMILES is cut into what chemists read as one thing: an atom in brackets, `Cl` and `Br`, the number of a ring of two
 //! digits (`%10`), and every other character alone, as in arXiv:1711.04810, section 3. Merges stay within these, so a token
 //! is an atom, a bond, a number of a ring or a bracket of a branch, and never a part of two. An atom in brackets that hardly
-//! occurs stays in more than one token; nothing is ever unknown.
+//! occurs stays in more than one token; nothing is ever unknown. In a fragment sequence (SAFE, arXiv:2310.10773) the dot
+//! between two fragments and the number of each bond between them are a token, too.
 
 use crate::{Role, VocabularyError};
 use std::fmt;

@@ -30,8 +30,65 @@ fn whatever_is_predicted_a_molecule_is_written() {
     for seed in 0..20 {
         let text = in_order(constraint.as_ref(), 4 + seed as usize % 40, seed).unwrap();
         rings += Molecule::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}")).rings();
+        assert!(!text.contains('.'), "{text}: nothing says that the model learned fragment sequences");
     }
     assert!(rings > 4, "{rings} rings in all: the constraint leaves room for more than chains");
+}
+
+#[test]
+fn fragments_that_are_given_become_one_molecule() {
+    let constraint = constraint();
+    let around = [
+        ("c1ccc%10cc1.", ""),
+        ("c1cc%10cc%11c1.", ""),
+        ("c1ccc2cc1.C1CC3C1.", ""),
+        ("c1ccc%10cc1.C%11CC%10.", ""),
+        ("F2.", ""),
+        ("F2.F3.", ""),
+        ("CC2.", ".c1ccc2cc1"),
+        ("", ".C%10CC"),
+        ("c1ccc%10cc1.C", "=O.N%11"),
+    ];
+    for around @ (before, after) in around {
+        for seed in 0..6 {
+            let text =
+                in_order_between(constraint.as_ref(), around, 14, seed).unwrap_or_else(|e| panic!("{around:?}: {e}"));
+            let whole = format!("{before}{text}{after}");
+            let molecule = Molecule::parse(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
+            assert_eq!(molecule.parts(), 1, "{whole}");
+        }
+    }
+    // The shortest texts are found, and no others are where there is no room for them.
+    for (before, after, shortest) in [("c1cc2cc3c1.", "", 3), ("C=2.C3.", "", 3), ("CC", ".O3", 1), ("Cc", "", 4)] {
+        begin(before, after, shortest).unwrap_or_else(|error| panic!("{before} {after}: {error}"));
+        begin(before, after, shortest - 1).unwrap_err();
+    }
+    let said = begin("CC.", "", 8).unwrap_err().to_string();
+    assert!(said.starts_with("no molecule begins with `CC.`, before the hole: at byte 2: `.` leaves a part"), "{said}");
+    assert!(begin("CC", ".[Na+]", 8).is_err() && begin("[Na+].", "", 8).is_err());
+}
+
+#[test]
+fn fragments_are_written_where_a_ring_number_of_two_digits_is_a_token() {
+    let begin = |learned: &str, before: &str, length: usize| {
+        let learned = [learned, "CFc1cn2."].map(str::to_owned).into_iter();
+        let vocabulary = Vocabulary::train_cut_by(PreTokenizer::Smiles, learned, 400).unwrap();
+        let end = vocabulary.role(Role::End).unwrap();
+        let constraint = Compiler::new(&vocabulary).unwrap().compile(&ConstraintSpec::Molecule).unwrap().plain;
+        let (before, cells) = (vocabulary.encode(before).unwrap(), vec![Cell::Free; length]);
+        let (closing, forbidden) = (Some(end), &[end][..]);
+        let start = SpanStart { cells: &cells, closing, forbidden, before: Some(&before), after: Some(&[]) };
+        constraint.begin(&start).map(|_| ())
+    };
+    let (fragments, plain) = ("CC%10.C%10", "CCc1ccccc1");
+    // One token closes the ring, and three without it.
+    begin(fragments, "c1ccc%10cc1.", 2).unwrap();
+    begin(fragments, "c1ccc%10cc1.", 1).unwrap_err();
+    begin(plain, "c1ccc%10cc1.", 4).unwrap();
+    begin(plain, "c1ccc%10cc1.", 3).unwrap_err();
+    // Fluorine holds no other bond, so that only another fragment can join these two.
+    begin(fragments, "F2.F3", 4).unwrap();
+    begin(plain, "F2.F3", 4).unwrap_err();
 }
 
 #[test]

@@ -31,6 +31,8 @@ fn atoms_bonds_rings_and_branches_are_a_token_each() {
     assert_eq!(of("CC[C@@H](Cl)C(Br)=C#N").join(" "), "C C [C@@H] ( Cl ) C ( Br ) = C # N");
     assert_eq!(of("C%10CC%10[N+]").join(" "), "C %10 C C %10 [N+]");
     assert_eq!(of("F/C=C\\F").join(" "), "F / C = C \\ F");
+    // A sequence of fragments, the first with a ring of its own behind the number of the bond.
+    assert_eq!(of("C1CCN%101.C=%10").join(" "), "C 1 C C N %10 1 . C = %10");
     // Two atoms never make one token, however often they stand together, and no blank belongs to an atom.
     let again = Vocabulary::train_cut_by(PreTokenizer::Smiles, std::iter::once("CCOc Sn cn".repeat(50)), 400).unwrap();
     assert_eq!(pieces(&again, "CCOc Sn").join("|"), "C|C|O|c| |S|n");
