@@ -247,7 +247,7 @@ proptest! {
 #[test]
 fn documents_begin_with_a_begin_token_that_is_given() {
     let folder = tempfile::tempdir().unwrap();
-    let texts = ["\u{1}".repeat(2), "\u{1}".repeat(9), "\u{1}".repeat(1)];
+    let texts = [2, 9, 1].map(|length| "\u{1}".repeat(length));
     let snapshots = [snapshot(&jsonl(folder.path(), &texts))];
     let mut beginning = vocabulary().clone();
     beginning.set_adds_begin(true).unwrap();
