@@ -6,10 +6,10 @@ Needs PyPI's rdkit and numpy (measured with 2026.9.1 and 2.4.6) and the wheel of
 recipes/molecules/prepare.py says what a bin of a property holds.
 
 Written: `--count` molecules for each property of `--asked` at each `--guidance` (1 is the model's own prediction given the
-property, 0 that without it), held to the grammar. Reported are valid (RDKit reads one molecule), unique (different ones among
-the valid ones), novel (different ones that the training set has not), the mean of the property, with its standard deviation, and
-the share of valid molecules in the bin that was asked for, with its 95 % interval (Wilson), beside the share of the test set in
-that bin.
+property, 0 that without it) and `--temperature`, held to the grammar or, with `--free`, as the model writes. Reported are valid
+(RDKit reads one molecule), unique (different ones among the valid ones), novel (different ones that the training set has not),
+the mean of the property, with its standard deviation, and the share of valid molecules in the bin that was asked for, with its
+95 % interval (Wilson), beside the share of the test set in that bin.
 
 Predicted: for `--held-out` molecules of the test set, which no training has read, the distribution at three open positions before
 the molecule, one for each property, from `aquatint serve` (`/v1/canvas/alternatives`), each over the bins of its property.
@@ -48,8 +48,10 @@ MASS = 0.9
 def written(arguments, asked, guidance):
     """Molecules that are asked for, without what stands before them."""
     begun = time.perf_counter()
-    command = [arguments.program, "generate", f"{asked}[[~{arguments.room}]]", "-m", str(arguments.model), "--molecule", "-q"]
-    command += ["--temperature", "1", "--policy", "sequential", "--count", str(arguments.count), "--format", "jsonl"]
+    command = [arguments.program, "generate", f"{asked}[[~{arguments.room}]]", "-m", str(arguments.model), "-q"]
+    command += [] if arguments.free else ["--molecule"]
+    command += ["--temperature", str(arguments.temperature), "--policy", "sequential", "--steps", str(arguments.room)]
+    command += ["--count", str(arguments.count), "--format", "jsonl"]
     command += ["--guidance-scale", str(guidance), "--seed", str(arguments.seed)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     texts = [json.loads(line)["text"] for line in lines]
@@ -157,6 +159,8 @@ def main():
     parser.add_argument("--asked", default="[QED=9],[LOGP=4],[RINGS=1]", help="properties, separated by commas")
     parser.add_argument("--guidance", default="0,1,2,4", help="guidance scales, separated by commas")
     parser.add_argument("--count", type=int, default=100, help="molecules for each property and scale; 0 for none")
+    parser.add_argument("--temperature", type=float, default=1)
+    parser.add_argument("--free", action="store_true", help="not held to the grammar; what is no molecule counts as invalid only")
     parser.add_argument("--held-out", type=int, default=500, help="molecules whose properties are predicted; 0 for none")
     parser.add_argument("--room", type=int, default=59, help="tokens of a molecule and its end, at most")
     parser.add_argument("--seed", type=int, default=0)

@@ -7,12 +7,12 @@ Needs PyPI's rdkit and numpy (measured with 2026.9.1 and 2.4.6) and the wheel of
 Parts are those of molecules of MOSES's scaffold test set, whose scaffolds no molecule of the training set has. A part is written as
 SMILES with one hole:
 
-- decoration: the Murcko scaffold with a hole at an atom that has a hydrogen, `c1ccc([[4]])cc1`;
-- linker: two ring systems and a hole between them in place of the atoms that joined them, `c1ccc([[3]]C2CCCC2)cc1`;
+- decoration: the Murcko scaffold with a hole at an atom that has a hydrogen, `c1ccc([[~4]])cc1`;
+- linker: two ring systems and a hole between them in place of the atoms that joined them, `c1ccc([[~3]]C2CCCC2)cc1`;
 - completion: the first half of a molecule and a hole behind it, `CC(=O)Nc1[[~51]]`, which an end token may close.
 
-Holes of the first two have `--lengths` tokens by turns, since within a text a hole has the length that it is given; the third fills
-the model's canvas. Each template is filled `--count` times, once held to the grammar (`--molecule`) and once as the model writes.
+Holes of the first two have at most `--lengths` tokens by turns, the third fills the model's canvas; an end token closes each.
+Each template is filled `--count` times, once held to the grammar (`--molecule`) and once as the model writes.
 Reported, each over all fillings: given (the characters beside the hole are those that were given), valid (RDKit reads one
 molecule), kept (of valid decorations, where the scaffold alone is a molecule: it has the scaffold's atoms and bonds as a part;
 the text beside other holes is no molecule by itself, so that nothing says which part it is), unique (different molecules among the valid ones
@@ -57,7 +57,7 @@ def decoration(molecule, length, draw):
     dummy = whole.AddAtom(Chem.Atom(0))
     whole.AddBond(draw.choice(free), dummy, Chem.BondType.SINGLE)
     Chem.SanitizeMol(whole)
-    return with_hole(whole, f"[[{length}]]", draw)
+    return with_hole(whole, f"[[~{length}]]", draw)
 
 
 def linker(molecule, length, draw):
@@ -90,7 +90,7 @@ def linker(molecule, length, draw):
         except ValueError:
             continue
         if len(Chem.GetSymmSSSR(whole)) >= 2:
-            return with_hole(whole, f"[[{length}]]", draw)
+            return with_hole(whole, f"[[~{length}]]", draw)
     return None
 
 

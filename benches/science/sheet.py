@@ -40,7 +40,8 @@ def main():
     if is_svg:
         arguments.out.write_text(sheet, encoding="utf-8")
     else:
-        sheet.save(arguments.out)
+        # Drawings have few colours.
+        sheet.quantize(64).save(arguments.out, optimize=True)
     print(f"{arguments.out}: {len(texts)} texts, of which {sum(molecule is not None for molecule in molecules)} are molecules")
 
 
