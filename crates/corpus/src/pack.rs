@@ -45,9 +45,10 @@ pub struct Packing {
 }
 
 /// Packs each source into a shard in `folder`, in order; the end token of `vocabulary` closes every document, and its
-/// begin token opens it where there is to be one ([`Vocabulary::text_begin`]). A shard that was packed from the same files in the same way is used as it is, and a damaged one is packed again. `progress`
-/// is called every few megabytes and returns whether to go on. `media` makes codes of the files that texts name, where a
-/// source has any ([`Source::media`](crate::Source::media)); a row whose file does not become codes is a bad row.
+/// begin token opens it where there is to be one ([`Vocabulary::text_begin`]). A shard that was packed from the same files
+/// in the same way is used as it is, and a damaged one is packed again. `progress` is called every few megabytes and
+/// returns whether to go on. `media` makes codes of the files that texts name, where a source has any
+/// ([`Source::media`](crate::Source::media)); a row whose file does not become codes is a bad row.
 ///
 /// Empty documents are left out. A shard appears under its name only when it is whole.
 ///

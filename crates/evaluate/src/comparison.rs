@@ -15,7 +15,7 @@ use crate::{
     Writer, distinct_bigrams, unigram_entropy,
 };
 use aquatint_corpus::Source;
-use aquatint_diffusion::{Canvas, OrderNetwork, TimeGrid, TokenId};
+use aquatint_diffusion::{OrderNetwork, TimeGrid, TokenId};
 use aquatint_network::{Denoiser, NetworkKind};
 use aquatint_vocabulary::Vocabulary;
 use std::path::{Path, PathBuf};
@@ -169,7 +169,7 @@ impl<'a> Compare<'a> {
     }
 
     fn length(&self, contestant: &Contestant<'_>) -> usize {
-        self.settings.length.unwrap_or(contestant.writer.denoiser().spec().context_length)
+        self.settings.length.unwrap_or(contestant.writer.longest_text())
     }
 
     fn setting(&self, contestant: &Contestant<'_>, steps: usize) -> Setting {
@@ -195,8 +195,7 @@ impl<'a> Compare<'a> {
             settings = settings.time_grid(grid.clone());
         }
         let request = |number: usize| -> Result<_, EvaluateError> {
-            let mut canvas = Canvas::new();
-            canvas.push_open(setting.length, true, writer.blank());
+            let canvas = writer.empty_canvas(setting.length);
             Ok(writer.request(canvas, settings.clone().seed(setting.seed + number as u64).build()?))
         };
         let requests = (0..setting.texts).map(request).collect::<Result<Vec<_>, _>>()?;
@@ -205,7 +204,7 @@ impl<'a> Compare<'a> {
         for requests in requests.chunks(CANVASES_PER_PASS) {
             for outcome in writer.fill(requests, self.stop)? {
                 passes += outcome.statistics.forward_passes;
-                tokens.push(outcome.tokens);
+                tokens.push(writer.written(&outcome));
             }
         }
         let seconds = begun.elapsed().as_secs_f64() / setting.texts.max(1) as f64;

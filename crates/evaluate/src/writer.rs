@@ -61,6 +61,26 @@ impl<'a> Writer<'a> {
         self.vocabulary.role(Role::Mask).unwrap_or_default()
     }
 
+    /// A canvas of so many open positions, which an end token may close early; nothing is given but the begin token, where
+    /// one stands in front of the model's texts.
+    pub fn empty_canvas(&self, length: usize) -> Canvas {
+        let mut canvas = Canvas::new();
+        canvas.push_given(self.vocabulary.text_begin().as_slice());
+        canvas.push_open(length, true, self.blank());
+        canvas
+    }
+
+    /// Open positions that an empty canvas has at most: as many as the network reads, without the begin token.
+    pub fn longest_text(&self) -> usize {
+        self.denoiser.spec().context_length - self.vocabulary.text_begin().iter().len()
+    }
+
+    /// What was written on an empty canvas, without the begin token.
+    pub fn written(&self, outcome: &Outcome) -> Vec<TokenId> {
+        let begin = self.vocabulary.text_begin();
+        outcome.tokens.iter().copied().skip_while(|token| Some(*token) == begin).collect()
+    }
+
     /// The request that fills a canvas with text.
     pub fn request(&self, canvas: Canvas, settings: Settings) -> Request {
         self.requests.request(canvas, settings)

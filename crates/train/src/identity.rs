@@ -146,7 +146,8 @@ impl Identity {
     pub(crate) fn with_tokenizer(mut self, vocabulary: &Vocabulary) -> Result<Self, TrainError> {
         let mut fingerprint = Fingerprint::default();
         fingerprint.part(&vocabulary.to_json()?);
-        let content = format!("{} tokens, {:016x}", vocabulary.len(), fingerprint.finish());
+        let begin = if vocabulary.text_begin().is_some() { ", a begin token in front of each text" } else { "" };
+        let content = format!("{} tokens, {:016x}{begin}", vocabulary.len(), fingerprint.finish());
         self.0.insert(TOKENIZER.to_owned(), content.into());
         Ok(self)
     }
@@ -335,6 +336,10 @@ mod tests {
             panic!("another error")
         };
         assert_eq!((differences.len(), differences[0].key.as_str()), (1, TOKENIZER));
+        // The same tokens in front of which another one stands are other texts.
+        let mut beginning = vocabulary("the cat sat ");
+        beginning.set_adds_begin(true).unwrap();
+        assert!(identity(&[]).with_tokenizer(&beginning).unwrap().require(Path::new("x"), &saved).is_err());
     }
 
     #[test]

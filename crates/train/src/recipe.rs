@@ -106,7 +106,8 @@ pub struct Data {
     pub vocabulary: Option<PathBuf>,
     /// Whether a begin token stands in front of each text, given and free of cost, in training and whenever the model is
     /// read. Without it a network that knows positions by their distances predicts the same at each position of a canvas
-    /// on which nothing is given. Where nothing is said, as the vocabulary's own files say; one that is trained here has none.
+    /// on which nothing is given. Where nothing is said, as the vocabulary's own files say; one that is trained here has
+    /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_bos_token: Option<bool>,
     /// Folders of codecs, which make codes of the pictures and sounds that texts name. The model is given tokens for them

@@ -7,8 +7,8 @@ use aquatint_checkpoint::{
     AdapterConfig, AdapterDescription, Checkpoint, Description, GenerationDefaults, ModelCodec, name_marks,
 };
 use aquatint_evaluate::{CodesLikelihood, Likelihood};
-use aquatint_network::NetworkSpec;
 use aquatint_network::families::{self, Family};
+use aquatint_network::{NetworkKind, NetworkSpec};
 use aquatint_vocabulary::{ChatError, ChatTemplate, Role, Vocabulary};
 use serde_json::{Map, Value};
 
@@ -60,7 +60,10 @@ impl SavedFormat {
                 // Beside an adapter stands only what is otherwise than in the model's folder.
                 tokenizer_config: match recipe.adapter {
                     Some(_) => conversing,
-                    None => conversing.or(checkpoint.description().tokenizer_config.cloned()),
+                    None => {
+                        let config = conversing.or(checkpoint.description().tokenizer_config.cloned());
+                        config.map(|config| beginning_as(config, spec, vocabulary))
+                    }
                 },
                 generation: advice.cloned().unwrap_or_else(|| by_role(GenerationDefaults::default())),
             },
@@ -106,6 +109,16 @@ impl SavedFormat {
         let (family, tokenizer_config) = (self.family, self.tokenizer_config.as_ref());
         Some(AdapterDescription { config, adapter, family, generation: Some(generation), tokenizer_config })
     }
+}
+
+/// What a `tokenizer_config.json` says of begin tokens, where it says anything: as the texts of this run have them. Those of
+/// a model that was causal had none, since such a model reads one in front whatever is said, and one that stays causal has
+/// its own words.
+fn beginning_as(mut config: Value, spec: &NetworkSpec, vocabulary: &Vocabulary) -> Value {
+    if config["add_bos_token"].is_boolean() && spec.kind() != NetworkKind::Causal {
+        config["add_bos_token"] = vocabulary.text_begin().is_some().into();
+    }
+    config
 }
 
 /// What a `tokenizer_config.json` says of a model that learns from conversations: their template, which is the recipe's,

@@ -185,14 +185,16 @@ impl Model {
     /// As [`Model::prepare_tokens`], and when the template cannot be read or refuses the conversation.
     pub fn prepare_conversation(&self, turns: &[Message], options: &SamplingOptions) -> Result<Prepared, Error> {
         let vocabulary = &self.checkpoint.vocabulary;
-        let template = match self.chat_template() {
+        let (template, begin) = match self.chat_template() {
+            // Then it is a text like all others.
             Err(ChatError::Missing) => {
                 let end = vocabulary.role(Role::End).map(|end| vocabulary.token_text(end)).unwrap_or_default();
-                ChatTemplate::new(ChatTemplate::PLAIN, "", &end)?
+                (ChatTemplate::new(ChatTemplate::PLAIN, "", &end)?, vocabulary.text_begin())
             }
-            template => template?,
+            template => (template?, None),
         };
-        self.prepare_tokens(&vocabulary.encode_marked(&template.render(turns, true)?)?, options)
+        let turns = vocabulary.encode_marked(&template.render(turns, true)?)?;
+        self.prepare_tokens(&begin.into_iter().chain(turns).collect::<Vec<TokenId>>(), options)
     }
 
     /// Makes a canvas ready as it stands.

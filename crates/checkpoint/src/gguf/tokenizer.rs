@@ -61,8 +61,11 @@ impl<'a> Tokenizer<'a> {
                 config.insert(role.to_owned(), token.clone().into());
             }
         }
-        if let Some(template) = self.header.metadata.get("tokenizer.chat_template") {
-            config.insert("chat_template".to_owned(), template.clone());
+        let others = [("tokenizer.chat_template", "chat_template"), ("tokenizer.ggml.add_bos_token", "add_bos_token")];
+        for (key, name) in others {
+            if let Some(value) = self.header.metadata.get(key) {
+                config.insert(name.to_owned(), value.clone());
+            }
         }
         Value::Object(config)
     }

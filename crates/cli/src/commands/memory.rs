@@ -8,7 +8,6 @@ use crate::source_report::{self, counted};
 use crate::{interrupt, model, wire};
 use aquatint::{Model, SamplingOptions};
 use aquatint_corpus::{Source, SourceReport};
-use aquatint_diffusion::Canvas;
 use aquatint_evaluate::{
     Canary, CorpusIndex, EvaluateError, TextMemory, canaries, exposures, memory_page, memory_tables,
 };
@@ -123,7 +122,7 @@ fn read(path: &Path, printer: &Printer) -> Result<Vec<String>, Failure> {
 /// Texts that a model writes on empty canvases.
 fn written(model: &Model, arguments: &MemoryArguments) -> Result<Vec<String>, Failure> {
     let writer = model.writer()?;
-    let length = arguments.length.unwrap_or(model.checkpoint().spec.context_length);
+    let length = arguments.length.unwrap_or(writer.longest_text());
     let request = |number: usize| {
         let options = SamplingOptions {
             temperature: arguments.temperature,
@@ -132,15 +131,13 @@ fn written(model: &Model, arguments: &MemoryArguments) -> Result<Vec<String>, Fa
             ..SamplingOptions::default()
         };
         let settings = options.resolve(model.generation())?.settings().clone();
-        let mut canvas = Canvas::new();
-        canvas.push_open(length, true, writer.blank());
-        Ok::<_, Failure>(writer.request(canvas, settings))
+        Ok::<_, Failure>(writer.request(writer.empty_canvas(length), settings))
     };
     let requests: Vec<_> = (0..arguments.count).map(request).collect::<Result<_, _>>()?;
     let mut texts = Vec::new();
     for requests in requests.chunks(BATCH) {
         let outcomes = writer.fill(requests, interrupt::flag()).map_err(stopped)?;
-        texts.extend(outcomes.iter().map(|outcome| writer.vocabulary().decode(&outcome.tokens)));
+        texts.extend(outcomes.iter().map(|outcome| writer.vocabulary().decode(&writer.written(outcome))));
     }
     Ok(texts)
 }

@@ -137,6 +137,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
     if extras.is_empty() {
         extras.push("none".to_owned());
     }
+    let begin = if checkpoint.vocabulary.text_begin().is_some() { ", a begin token in front of each text" } else { "" };
     let mut rows = vec![
         ("model", checkpoint.origin.to_string()),
         ("family", checkpoint.family.facts().model_type.to_owned()),
@@ -147,7 +148,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint) -> String {
         ("attention", spec.attention.to_string()),
         ("process", process(spec)),
         ("extras", extras.join(", ")),
-        ("vocabulary", format!("{} tokens", spec.vocabulary_size)),
+        ("vocabulary", format!("{} tokens{begin}", spec.vocabulary_size)),
         ("context", format!("{} positions", spec.context_length)),
     ];
     if let Some(quantisation) = &checkpoint.quantisation {

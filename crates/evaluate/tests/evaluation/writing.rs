@@ -202,3 +202,25 @@ fn cells_that_are_not_one_token_each_are_refused() {
     assert!(matches!(error, EvaluateError::Cells { tokens } if tokens < 81), "{error}");
     assert!(error.hint().unwrap().contains("recipes/sudoku"));
 }
+
+/// Where a begin token stands in front of a model's texts, it does on empty canvases, too, and is no part of what was written.
+#[test]
+fn an_empty_canvas_begins_as_the_texts_of_the_model_do() {
+    let plain = vocabulary("abc", 260);
+    let mut beginning = plain.clone();
+    beginning.set_adds_begin(true).unwrap();
+    let (begin, a) = (beginning.role(Role::Begin).unwrap(), token(&plain, "a"));
+    let network = known(Layout::Full, &plain, move |_| Some(a));
+    let (with, without) = (Writer::new(&network, &beginning).unwrap(), Writer::new(&network, &plain).unwrap());
+    assert_eq!(with.empty_canvas(3).tokens(), [begin, with.blank(), with.blank(), with.blank()]);
+    assert_eq!(
+        (with.empty_canvas(3).open_positions(), with.longest_text() + 1),
+        (&[1, 2, 3][..], without.longest_text())
+    );
+    assert_eq!(without.empty_canvas(3).tokens(), [without.blank(); 3]);
+    for writer in [with, without] {
+        let request = writer.request(writer.empty_canvas(3), writer.settings().build().unwrap());
+        let outcome = writer.fill(&[request], &NEVER).unwrap().remove(0);
+        assert_eq!(writer.written(&outcome), [a, a, a]);
+    }
+}

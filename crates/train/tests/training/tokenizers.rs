@@ -102,3 +102,33 @@ fn molecules_are_cut_into_atoms_and_each_has_a_canvas_that_ends_are_learned_on()
     };
     assert_eq!(pieces("Clc1cc[nH]c1Br").join(" "), "Cl c 1 c c [nH] c 1 Br");
 }
+
+/// A causal network reads a begin token in front of all texts whatever its files say. What learns from its weights to be a
+/// model of diffusion learns texts without one, so that is what its folder says.
+#[test]
+fn a_model_that_was_causal_learns_and_says_that_no_begin_token_stands_in_front() {
+    let folder = tempfile::tempdir().unwrap();
+    let causal = folder.path().join("causal");
+    run(&recipe(&causal, &["run.steps=1", "run.validate_canvases=1", "objective.kind=causal"]), false).unwrap();
+    let config = json!({"bos_token": "<|begin|>", "add_bos_token": true});
+    std::fs::write(causal.join("tokenizer_config.json"), config.to_string()).unwrap();
+    assert_eq!(Checkpoint::load(&causal).unwrap().vocabulary.text_begin(), None);
+    let tale = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/sample/valid");
+    let output = folder.path().join("diffusion");
+    let from = |objective: &str, output: &std::path::Path| {
+        let text = format!(
+            "output = '{}'\ninitial = '{}'\n[data]\ntrain = [{{ path = '{tale}' }}]\nvalid = [{{ path = '{tale}' }}]\n\
+             canvas_length = 32\n[objective]\nkind = '{objective}'\n[optimiser]\nbatch = 4\nwarm_up = 1\n\
+             [run]\nsteps = 1\nvalidate_canvases = 1\nvalidate_times = 1\n",
+            output.display(),
+            causal.display(),
+        );
+        run(&Recipe::parse(&text, &Overrides::default()).unwrap().resolve().unwrap(), false).unwrap();
+        let config = std::fs::read_to_string(output.join("tokenizer_config.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&config).unwrap()["add_bos_token"].clone()
+    };
+    assert_eq!(from("diffusion", &output), json!(false));
+    assert_eq!(Checkpoint::load(&output).unwrap().vocabulary.text_begin(), None);
+    // One that stays causal has its own words, which are for other programs.
+    assert_eq!(from("causal", &folder.path().join("again")), json!(true));
+}

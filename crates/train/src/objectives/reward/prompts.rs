@@ -26,7 +26,8 @@ pub(crate) struct Prompts {
 /// How a text is laid out.
 #[derive(Debug, Clone, Copy)]
 struct PromptLayout {
-    /// Tokens of the prompt, a begin token among them, where the rest of a text is a completion; 0 where all of it is the prompt.
+    /// Tokens of the prompt, a begin token among them, where the rest of a text is a completion; 0 where all of it is the
+    /// prompt.
     prompt: usize,
     /// Positions of the completion, where all of a text is the prompt.
     completion: usize,
@@ -103,7 +104,9 @@ impl Prompts {
                     return Err(TrainError::Stopped);
                 }
                 for mut text in setting.vocabulary.encode_many(texts)? {
-                    text.tokens.splice(0..0, setting.vocabulary.text_begin());
+                    // A text that is empty is no prompt.
+                    let begin = setting.vocabulary.text_begin().filter(|_| !text.tokens.is_empty());
+                    text.tokens.splice(0..0, begin);
                     match layout.lay_out(&text.tokens) {
                         Some(_) => {
                             tokens.extend_from_slice(&text.tokens);
