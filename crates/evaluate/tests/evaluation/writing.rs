@@ -215,7 +215,7 @@ fn an_empty_canvas_begins_as_the_texts_of_the_model_do() {
     assert_eq!(with.empty_canvas(3).tokens(), [begin, with.blank(), with.blank(), with.blank()]);
     assert_eq!(
         (with.empty_canvas(3).open_positions(), with.longest_text() + 1),
-        (&[1, 2, 3][..], without.longest_text())
+        (vec![1, 2, 3], without.longest_text())
     );
     assert_eq!(without.empty_canvas(3).tokens(), [without.blank(); 3]);
     for writer in [with, without] {
