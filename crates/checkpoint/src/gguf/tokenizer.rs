@@ -61,11 +61,9 @@ impl<'a> Tokenizer<'a> {
                 config.insert(role.to_owned(), token.clone().into());
             }
         }
-        let others = [("tokenizer.chat_template", "chat_template"), ("tokenizer.ggml.add_bos_token", "add_bos_token")];
-        for (key, name) in others {
-            if let Some(value) = self.header.metadata.get(key) {
-                config.insert(name.to_owned(), value.clone());
-            }
+        // Not `tokenizer.ggml.add_bos_token`: llama.cpp's converter sets it for LLaDA, whose own files do not say so.
+        if let Some(template) = self.header.metadata.get("tokenizer.chat_template") {
+            config.insert("chat_template".to_owned(), template.clone());
         }
         Value::Object(config)
     }
