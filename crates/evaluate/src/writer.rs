@@ -72,7 +72,7 @@ impl<'a> Writer<'a> {
 
     /// Open positions that an empty canvas has at most: as many as the network reads, without the begin token.
     pub fn longest_text(&self) -> usize {
-        self.denoiser.spec().context_length - self.vocabulary.text_begin().iter().len()
+        self.denoiser.spec().context_length - usize::from(self.vocabulary.text_begin().is_some())
     }
 
     /// What was written on an empty canvas, without the begin token.

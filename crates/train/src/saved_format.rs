@@ -35,12 +35,6 @@ impl SavedFormat {
     ) -> Self {
         let codecs = codecs.to_vec();
         let conversing = conversing(recipe, vocabulary, initial);
-        let beginning = vocabulary.text_begin().map(|_| {
-            let mut config = conversing.clone().unwrap_or_else(|| Value::Object(Map::new()));
-            config["add_bos_token"] = true.into();
-            name_marks(&mut config, vocabulary);
-            config
-        });
         let advice = initial.filter(|checkpoint| is_alike(recipe, spec, &checkpoint.spec)).map(|it| &it.generation);
         let by_role = |advice: GenerationDefaults| {
             let role = |role| vocabulary.role(role);
@@ -61,8 +55,7 @@ impl SavedFormat {
                 tokenizer_config: match recipe.adapter {
                     Some(_) => conversing,
                     None => {
-                        let config = conversing.or(checkpoint.description().tokenizer_config.cloned());
-                        config.map(|config| beginning_as(config, spec, vocabulary))
+                        beginning(conversing.or(checkpoint.description().tokenizer_config.cloned()), spec, vocabulary)
                     }
                 },
                 generation: advice.cloned().unwrap_or_else(|| by_role(GenerationDefaults::default())),
@@ -71,7 +64,7 @@ impl SavedFormat {
                 family: families::NATIVE,
                 codecs,
                 adapter: None,
-                tokenizer_config: beginning.or(conversing),
+                tokenizer_config: beginning(conversing, spec, vocabulary),
                 // Keys that only the other model's family knows stay with it.
                 generation: by_role(GenerationDefaults { others: Map::new(), ..advice.cloned().unwrap_or_default() }),
             },
@@ -111,14 +104,19 @@ impl SavedFormat {
     }
 }
 
-/// What a `tokenizer_config.json` says of begin tokens, where it says anything: as the texts of this run have them. Those of
-/// a model that was causal had none, since such a model reads one in front whatever is said, and one that stays causal has
-/// its own words.
-fn beginning_as(mut config: Value, spec: &NetworkSpec, vocabulary: &Vocabulary) -> Value {
-    if config["add_bos_token"].is_boolean() && spec.kind() != NetworkKind::Causal {
-        config["add_bos_token"] = vocabulary.text_begin().is_some().into();
+/// A `tokenizer_config.json` that says of begin tokens what is true of the texts of this run. It says nothing where they have
+/// none and nothing is said; of a causal network, which reads one in front whatever is said, its words are for other programs
+/// and stay.
+fn beginning(config: Option<Value>, spec: &NetworkSpec, vocabulary: &Vocabulary) -> Option<Value> {
+    let begins = vocabulary.text_begin().is_some();
+    let is_stated = config.as_ref().is_some_and(|config| config["add_bos_token"].is_boolean());
+    if spec.kind() == NetworkKind::Causal || !(begins || is_stated) {
+        return config;
     }
-    config
+    let mut config = config.filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()));
+    config["add_bos_token"] = begins.into();
+    name_marks(&mut config, vocabulary);
+    Some(config)
 }
 
 /// What a `tokenizer_config.json` says of a model that learns from conversations: their template, which is the recipe's,

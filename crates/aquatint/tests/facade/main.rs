@@ -1,5 +1,6 @@
 //! The façade, as a user of the library calls it.
 
+mod begin_token;
 mod dit;
 mod experiment;
 mod guards;

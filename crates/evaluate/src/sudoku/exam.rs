@@ -60,7 +60,7 @@ pub fn examine(
         };
         let requests = puzzles.iter().enumerate().map(request).collect::<Result<Vec<_>, _>>()?;
         for (puzzle, outcome) in puzzles.iter().zip(writer.fill(&requests, stop)?) {
-            let answer = writer.vocabulary().text_begin().iter().len() + Grid::CELLS;
+            let answer = usize::from(writer.vocabulary().text_begin().is_some()) + Grid::CELLS;
             let written = &outcome.canvas.tokens()[answer..answer + Grid::CELLS];
             scores.add(Answer::of(puzzle, &writer.vocabulary().decode(written)));
             passes += outcome.statistics.forward_passes;

@@ -48,6 +48,11 @@ fn the_network_of_an_initial_model_is_left_to_its_files_where_there_is_no_size()
     let described = resolve(SMALL, &["initial=a", "size=4m"]).unwrap();
     assert_eq!(described.network, resolve(SMALL, &[]).unwrap().network);
     assert_eq!(toml::from_str::<Resolved>(&described.to_toml().unwrap()).unwrap(), described);
+    let refused = resolve(SMALL, &["initial=a", "data.add_bos_token=true"]).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "`data.add_bos_token` is true; allowed: nothing without `size`, since texts begin as those of `initial`"
+    );
     let refused = resolve(SMALL, &["initial=a", "data.vocabulary=b.json"]).unwrap_err().to_string();
     assert_eq!(
         refused,

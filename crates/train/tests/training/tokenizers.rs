@@ -35,6 +35,17 @@ fn a_tokenizer_is_given_the_tokens_that_it_lacks_and_what_it_does_not_know_is_co
     })
     .unwrap();
     assert_eq!(added, [(Role::Mask, 3), (Role::End, 4)]);
+    let mut added = Vec::new();
+    let begun = recipe(&folder.path().join("begun-texts"), &[&set[..], &["data.add_bos_token=true"]].concat());
+    train(&begun, device(), false, &AtomicBool::new(false), &mut |event| {
+        if let TrainingEvent::RoleAdded { role, token } = event {
+            added.push((role, token));
+        }
+    })
+    .unwrap();
+    assert_eq!(added, [(Role::Mask, 3), (Role::End, 4), (Role::Begin, 5)]);
+    let begun = Checkpoint::load(&folder.path().join("begun-texts")).unwrap();
+    assert_eq!(begun.vocabulary.text_begin(), Some(5));
     let figures = figures.unwrap();
     assert_eq!(figures.vocabulary, 5);
     // Most of the text is other words, and blanks are not unknown.
