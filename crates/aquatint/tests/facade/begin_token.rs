@@ -19,7 +19,7 @@ fn model(folder: &Path, begins: bool) -> Model {
 }
 
 #[test]
-fn whatever_is_asked_for_the_text_begins_with_it_once() {
+fn every_request_has_one_in_front_of_its_text() {
     let folder = tempfile::tempdir().unwrap();
     let model = model(folder.path(), true);
     let vocabulary = &model.checkpoint().vocabulary;
@@ -48,7 +48,7 @@ fn whatever_is_asked_for_the_text_begins_with_it_once() {
 /// With nothing given the network, which knows positions by their distances alone, cannot tell them apart; with a begin token
 /// it can.
 #[test]
-fn on_an_empty_canvas_positions_are_told_apart_by_it_alone() {
+fn on_an_empty_canvas_positions_differ_by_it_alone() {
     let of = |begins| {
         let folder = tempfile::tempdir().unwrap();
         let model = model(folder.path(), begins);
