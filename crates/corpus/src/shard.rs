@@ -474,6 +474,44 @@ mod tests {
         Shard::open(&path)
     }
 
+    /// Whatever comes first in it, also where a text has no token of its own; and it takes no byte from the text.
+    #[test]
+    fn a_document_begins_with_the_begin_token_once() {
+        let [begin, end] = [3, 1];
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut writer = Writer::new(&mut bytes, (300, Some(begin)), 7).unwrap();
+        let text = |tokens: &[TokenId]| EncodedText {
+            tokens: tokens.to_vec(),
+            text_bytes: vec![1; tokens.len()],
+            ..EncodedText::default()
+        };
+        // A picture, and text behind it.
+        writer.codes("a.png", &[290, 291]).unwrap();
+        writer.text("b", &text(&[9])).unwrap();
+        writer.end_document(end).unwrap();
+        // Nothing but what no token stands for: no document.
+        writer.codes("b.png", &[]).unwrap();
+        writer.text("  ", &text(&[])).unwrap();
+        writer.end_document(end).unwrap();
+        writer.text("c", &text(&[8])).unwrap();
+        writer.text("d", &text(&[9])).unwrap();
+        writer.end_document(end).unwrap();
+        writer.finish(&ReadCounts::default(), Path::new("texts")).unwrap();
+
+        let shard = opened(&bytes).unwrap();
+        let document = |index| {
+            let span = shard.document(index).unwrap();
+            let length = (span.tokens.end - span.tokens.start) as usize;
+            let (mut tokens, mut bytes) = (vec![0; length], vec![0; length]);
+            shard.copy(span.tokens.start, &mut tokens, &mut bytes).unwrap();
+            (tokens, bytes)
+        };
+        assert_eq!(shard.documents(), 2);
+        assert_eq!(document(0), (vec![begin, 290, 291, 9, end], vec![0, 0, 0, 1, 0]));
+        // The blanks of the document that was left out are those of the next text.
+        assert_eq!(document(1), (vec![begin, 8, 9, end], vec![0, 3, 1, 0]));
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read(

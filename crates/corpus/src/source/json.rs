@@ -190,7 +190,7 @@ fn replace_lone_surrogates(line: &mut [u8]) -> u64 {
     replaced
 }
 
-/// The UTF-16 code unit that is written as `\uXXXX` at this place.
+/// The UTF-16 code unit that is written at this place, as `\u` and four hexadecimal digits.
 fn unit(line: &[u8], at: usize) -> Option<u16> {
     let digits = line.get(at..at + 6)?.strip_prefix(b"\\u")?;
     digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;

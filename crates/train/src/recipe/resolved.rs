@@ -264,16 +264,16 @@ impl Resolved {
             let allowed = "nothing but where `objective.kind` is \"diffusion\" or \"causal\"";
             return wrong("data.canvases", "\"filled\"".to_owned(), allowed);
         }
-        if let Some(adds_begin) = self.data.add_bos_token {
-            let allowed = match (&self.network, objective.kind) {
-                (NetworkPlan::Initial(_), _) => "nothing without `size`, since texts begin as those of `initial`",
-                (_, ObjectiveKind::Causal) => "nothing under a causal objective, whose texts all begin with that token",
-                (_, ObjectiveKind::Instruct) => "nothing for conversations, which begin as their template says",
-                _ => "",
-            };
-            if !allowed.is_empty() {
-                return wrong("data.add_bos_token", adds_begin.to_string(), allowed);
+        let texts_begin = match (&self.network, objective.kind) {
+            (NetworkPlan::Initial(_), _) => Some("nothing without `size`, since texts begin as those of `initial`"),
+            (_, ObjectiveKind::Causal) => {
+                Some("nothing under a causal objective, whose texts all begin with that token")
             }
+            (_, ObjectiveKind::Instruct) => Some("nothing for conversations, which begin as their template says"),
+            _ => None,
+        };
+        if let (Some(adds_begin), Some(allowed)) = (self.data.add_bos_token, texts_begin) {
+            return wrong("data.add_bos_token", adds_begin.to_string(), allowed);
         }
         o.check_passes()?;
         if objective.masking == Masking::Complementary && !self.canvases_per_pass().is_multiple_of(2) {
