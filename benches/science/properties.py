@@ -5,11 +5,12 @@ Needs PyPI's rdkit and numpy (measured with 2026.9.1 and 2.4.6) and the wheel of
 (`pip download --no-deps molsets==0.3.1`), and the program (`--program`). The model is that of recipes/molecules/properties.toml;
 recipes/molecules/prepare.py says what a bin of a property holds.
 
-Written: `--count` molecules for each property of `--asked` at each `--guidance` (1 is the model's own prediction given the
-property, 0 that without it) and `--temperature`, held to the grammar or, with `--free`, as the model writes. Reported are valid
-(RDKit reads one molecule), unique (different ones among the valid ones), novel (different ones that the training set has not),
-the mean of the property, with its standard deviation, and the share of valid molecules in the bin that was asked for, with its
-95 % interval (Wilson), beside the share of the test set in that bin.
+Written: `--count` molecules for each property of `--asked` at each `--guidance` (classifier-free; 1 is the model's own prediction
+given the property, 0 that without it), at each `--classifier` (classifier-based, with `--candidates`) and `--temperature`, held
+to the grammar or, with `--free`, as the model writes. Reported are valid (RDKit reads one molecule), unique (different ones among
+the valid ones), novel (different ones that the training set has not), the mean of the property, with its standard deviation, and
+the share of valid molecules in the bin that was asked for, with its 95 % interval (Wilson), beside the share of the test set in
+that bin.
 
 Predicted: for `--held-out` molecules of the test set, which no training has read, the distribution at three open positions before
 the molecule, one for each property, from `aquatint serve` (`/v1/canvas/alternatives`), each over the bins of its property.
@@ -45,14 +46,19 @@ VALUES = {"QED": QED.qed, "LOGP": Crippen.MolLogP, "RINGS": rdMolDescriptors.Cal
 MASS = 0.9
 
 
-def written(arguments, asked, guidance):
+def written(arguments, asked, guidance, scale):
     """Molecules that are asked for, without what stands before them."""
     begun = time.perf_counter()
     command = [arguments.program, "generate", f"{asked}[[~{arguments.room}]]", "-m", str(arguments.model), "-q"]
     command += [] if arguments.free else ["--molecule"]
     command += ["--temperature", str(arguments.temperature), "--policy", "sequential", "--steps", str(arguments.room)]
     command += ["--count", str(arguments.count), "--format", "jsonl"]
-    command += ["--guidance-scale", str(guidance), "--seed", str(arguments.seed)]
+    if guidance == "classifier":
+        command += ["--classifier-target", asked, "--classifier-scale", str(scale)]
+        command += ["--classifier-candidates", str(arguments.candidates)]
+    else:
+        command += ["--guidance-scale", str(scale)]
+    command += ["--seed", str(arguments.seed)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     texts = [json.loads(line)["text"] for line in lines]
     if len(texts) != arguments.count or not all(text.startswith(asked) for text in texts):
@@ -158,6 +164,8 @@ def main():
     parser.add_argument("--program", default="target/release/aquatint")
     parser.add_argument("--asked", default="[QED=9],[LOGP=4],[RINGS=1]", help="properties, separated by commas")
     parser.add_argument("--guidance", default="0,1,2,4", help="guidance scales, separated by commas")
+    parser.add_argument("--classifier", default="", help="scales of guidance by the classifier, separated by commas")
+    parser.add_argument("--candidates", type=int, default=8, help="tokens that the classifier tries at each position")
     parser.add_argument("--count", type=int, default=100, help="molecules for each property and scale; 0 for none")
     parser.add_argument("--temperature", type=float, default=1)
     parser.add_argument("--free", action="store_true", help="not held to the grammar; what is no molecule counts as invalid only")
@@ -173,19 +181,20 @@ def main():
     figures = {"written": [], "predicted": {}}
     if arguments.count:
         training = set(molsets.molecules("train"))
-        print("| asked | in the test set | guidance | valid | unique | novel | mean ± deviation | in the bin | s each |")
-        print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+        print("| asked | in the test set | guidance | scale | valid | unique | novel | mean ± deviation | in the bin | s each |")
+        print("|---|---:|---|---:|---:|---:|---:|---:|---:|---:|")
+        both = (("classifier-free", arguments.guidance), ("classifier", arguments.classifier))
+        guided = [(kind, float(scale)) for kind, scales in both for scale in scales.split(",") if scale]
         for asked in arguments.asked.split(","):
             name, value = asked.strip("[]").split("=")
             there = sum(of[name] == int(value) for of in bins) / len(bins)
-            for guidance in map(float, arguments.guidance.split(",")):
-                texts, seconds = written(arguments, asked, guidance)
+            for guidance, scale in guided:
+                texts, seconds = written(arguments, asked, guidance, scale)
                 own = row(texts, training, name, int(value))
-                figures["written"].append({"asked": asked, "guidance": guidance, "test set": there, "seconds": seconds, **own})
-                print(
-                    f"| `{asked}` | {there:.1%} | {guidance:g} | {own['valid']:.1%} | {cells(own)} | {seconds:.2f} |",
-                    flush=True,
-                )
+                of = {"asked": asked, "guidance": guidance, "scale": scale, "test set": there, "seconds": seconds}
+                figures["written"].append({**of, **own})
+                begun = f"| `{asked}` | {there:.1%} | {guidance} | {scale:g} | {own['valid']:.1%}"
+                print(f"{begun} | {cells(own)} | {seconds:.2f} |", flush=True)
     if arguments.held_out:
         molecules = held_out[: arguments.held_out]
         with Server(arguments.program, f"molecules={arguments.model}") as server:

@@ -82,6 +82,7 @@
 //! [`provenance`], and what may be given and written in [`guard`].
 #![forbid(unsafe_code)]
 
+mod classifier_options;
 mod error;
 mod fault;
 mod hint;
@@ -112,6 +113,7 @@ pub use aquatint_constraint::ConstraintSpec;
 pub use aquatint_diffusion::Canvas;
 pub use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Settings, Statistics};
 pub use aquatint_vocabulary::{Template, TemplateCanvas};
+pub use classifier_options::ClassifierOptions;
 pub use error::Error;
 pub use fault::Fault;
 pub use hint::Hint;

@@ -14,7 +14,7 @@ const GUIDANCE_SCALE: f64 = 2.0;
 pub(crate) const OF_MEDIA: [&str; 3] = ["media_steps", "media_temperature", "media_guidance_scale"];
 
 /// The options that [`SamplingOptions::media_settings`] leaves to the text.
-pub(crate) const OF_TEXT: [&str; 25] = [
+pub(crate) const OF_TEXT: [&str; 28] = [
     "block_length",
     "repetition_penalty",
     "presence_penalty",
@@ -28,6 +28,9 @@ pub(crate) const OF_TEXT: [&str; 25] = [
     "leads",
     "stop_at",
     "blocks_from",
+    "classifier_target",
+    "classifier_scale",
+    "classifier_candidates",
     "self_speculation",
     "edit_threshold",
     "edit_steps",

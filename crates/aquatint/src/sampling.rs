@@ -1,6 +1,6 @@
 //! How a canvas is filled: what is requested, over what the checkpoint advises, over the defaults.
 
-use crate::{Error, MediaOptions};
+use crate::{ClassifierOptions, Error, MediaOptions};
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_constraint::ConstraintSpec;
 use aquatint_diffusion::{Counting, SettingError, Stability, TimeGrid, TokenId};
@@ -80,6 +80,8 @@ pub struct SamplingOptions {
     pub guidance_scale: Option<f64>,
     /// See [`SettingsBuilder::unconditional_prompt`].
     pub unconditional_prompt: Option<Vec<TokenId>>,
+    /// Of guidance by a classifier.
+    pub classifier: ClassifierOptions,
     /// See [`SettingsBuilder::cache`].
     pub cache: Option<Cache>,
     /// See [`SettingsBuilder::cache_refresh`].
@@ -170,6 +172,8 @@ impl SamplingOptions {
             insert_token,
             guidance_scale,
             unconditional_prompt,
+            classifier:
+                ClassifierOptions { target: classifier_target, scale: classifier_scale, candidates: classifier_candidates },
             cache,
             cache_refresh,
             churn,
@@ -215,6 +219,9 @@ impl SamplingOptions {
             ("insert_token", insert_token.is_some()),
             ("guidance_scale", guidance_scale.is_some()),
             ("unconditional_prompt", unconditional_prompt.is_some()),
+            ("classifier_target", classifier_target.is_some()),
+            ("classifier_scale", classifier_scale.is_some()),
+            ("classifier_candidates", classifier_candidates.is_some()),
             ("cache", cache.is_some()),
             ("cache_refresh", cache_refresh.is_some()),
             ("churn", churn.is_some()),

@@ -3,7 +3,7 @@
 use crate::arguments::{SamplingArguments, TokenRange};
 use crate::failure::Failure;
 use crate::watermark;
-use aquatint::{ConstraintSpec, MediaOptions, SamplingOptions};
+use aquatint::{ClassifierOptions, ConstraintSpec, MediaOptions, SamplingOptions};
 use aquatint_diffusion::SettingError;
 use aquatint_generate::GenerateError;
 use std::path::PathBuf;
@@ -77,6 +77,11 @@ impl SamplingArguments {
             // LLaDA's w is 0 where ours is 1 (log p = u + s (c - u) with s = w + 1).
             guidance_scale: self.guidance_scale.or(self.cfg_scale.map(|w| w + 1.0)),
             unconditional_prompt: self.unconditional_prompt.clone().map(|list| list.0),
+            classifier: ClassifierOptions {
+                target: self.classifier_target.clone(),
+                scale: self.classifier_scale,
+                candidates: self.classifier_candidates,
+            },
             suppress_tokens: self.suppress_tokens.as_deref().map(TokenRange::ids),
             defer_tokens: self.defer_tokens.as_deref().map(TokenRange::ids),
             confidence_of: named(&self.confidence_of)?,

@@ -318,6 +318,12 @@ pub(crate) struct Settings {
     pub(crate) guidance_scale: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unconditional_prompt: Option<Vec<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) classifier_target: Option<Vec<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) classifier_scale: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) classifier_candidates: Option<usize>,
     pub(crate) cache: Option<String>,
     pub(crate) cache_refresh: Option<usize>,
     pub(crate) churn: Option<f64>,
@@ -372,6 +378,9 @@ impl Settings {
             insert_token: settings.length_tokens().map(|tokens| tokens.insert()),
             guidance_scale: settings.guidance_scale(),
             unconditional_prompt: settings.unconditional_prompt().map(<[u32]>::to_vec),
+            classifier_target: settings.classifier().map(|classifier| classifier.target().to_vec()),
+            classifier_scale: settings.classifier().map(|classifier| classifier.scale()),
+            classifier_candidates: settings.classifier().map(|classifier| classifier.candidates()),
             cache: settings.cache().map(|cache| cache.to_string()),
             cache_refresh: settings.cache_refresh(),
             churn: settings.churn(),
@@ -442,6 +451,9 @@ impl std::fmt::Display for Settings {
             ("stop at", self.stop_at.clone()),
             ("blocks from", self.blocks_from.clone()),
             ("unconditional prompt", self.unconditional_prompt.as_deref().map(TokenRange::typed)),
+            ("classifier target", self.classifier_target.as_deref().map(TokenRange::typed)),
+            ("classifier scale", self.classifier_scale.map(|scale| scale.to_string())),
+            ("classifier candidates", self.classifier_candidates.map(|count| count.to_string())),
             ("counting", self.counting.clone()),
             ("end time", self.end_time.map(|time| time.to_string())),
         ];

@@ -81,7 +81,7 @@ pub use counting::Counting;
 pub use domain::{Axes, Domain, Place, places};
 pub use editing::{Editing, LengthChanges, LengthEdits, LengthStep, LengthTokens, Source};
 pub use error::SettingError;
-pub use guidance::{guidance_scale, guide};
+pub use guidance::{guidance_scale, guide, guide_by_classifier};
 pub use layout::{Intervals, Layout, PADDING_DOCUMENT, two_stream_intervals};
 pub use marginal::{Alphabet, Bridge, Marginal};
 pub use objective::{Corrupted, Cost, Distance, LossTerm, Ratio, Vectors, WordVectors, divergence};

@@ -1,6 +1,7 @@
 //! Whether a request can be served, and what serving it takes: all that is decided before its first step.
 
 use crate::blocks_from::CountedBlocks;
+use crate::classifier;
 use crate::confidence::Confidence;
 use crate::constrained::ConstrainedSpan;
 use crate::guidance;
@@ -93,6 +94,7 @@ impl TrackPlan {
         let has_prefix = matches!(spec.attention, Layout::CausalPrefix { .. });
         check_tokens(settings, spec)?;
         guidance::check_prompt(part, spec, process)?;
+        classifier::check(part, spec, process)?;
         speculation::check(part, spec, process)?;
         let open = part.open();
         let blocks = match settings.stepping.self_speculation {
@@ -171,6 +173,26 @@ impl TrackPlan {
             true => most_passes(self.blocks[block].len()),
             false => self.plan.blocks()[block].forwards() + usize::from(self.openings[block]),
         }
+    }
+
+    /// Canvases that a classifier reads over all blocks, at most.
+    pub(crate) fn classifier_passes(&self, settings: &Settings, model: &Model<'_>) -> usize {
+        let Some(classifier) = &settings.classifier else { return 0 };
+        let of_position = classifier.passes(model.spec());
+        // What is written once is tried once.
+        let is_once = self.writes_once(settings, model.process);
+        let of = |(number, block): (usize, &Vec<usize>)| {
+            let steps = self.forward_passes_of(number, settings);
+            let written = if is_once { block.len() } else { block.len().saturating_mul(steps) };
+            written.saturating_mul(of_position).saturating_add(steps)
+        };
+        self.blocks.iter().enumerate().map(of).fold(0, usize::saturating_add)
+    }
+
+    /// Whether a step writes what the policy chooses and nothing else, and nothing of it is written again.
+    pub(crate) fn writes_once(&self, settings: &Settings, process: &dyn Process) -> bool {
+        let revises = process.revises() || settings.revise || self.lengths.is_some();
+        !revises && settings.remasking.is_none() && settings.stability.is_none()
     }
 }
 
@@ -385,8 +407,9 @@ fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
     let length = readable(&request.canvas).min(spec.context_length);
     let (readings, of_parts) = guidance::readings(request);
     let (branches, is_guided) = (readings.len(), of_parts.iter().any(Option::is_some));
+    let reads_rows = |settings: &Settings| settings.marks_draws() || settings.classifier.is_some();
     let measures =
-        request.parts.iter().any(|part| Confidence::of(&part.settings).is_some() || part.settings.marks_draws());
+        request.parts.iter().any(|part| Confidence::of(&part.settings).is_some() || reads_rows(&part.settings));
     // Whole rows of the vocabulary: logits that are kept; with self-conditioning also the prediction, and its rows in the pass.
     let whole = match spec.self_conditioning {
         Some(_) => 3,

@@ -57,8 +57,8 @@ pub(crate) enum Reading {
     /// As it is.
     #[default]
     Whole,
-    /// With noise in each given position from one on.
-    Hidden { from: usize },
+    /// With noise in the given positions among these.
+    Hidden { positions: Range<usize> },
     /// With a prompt in place of what stands before the first open position.
     Prompted { prompt: Vec<TokenId>, first: usize },
 }
@@ -84,10 +84,10 @@ impl Branch {
         Self { reading, ..Self::default() }
     }
 
-    /// The positions of a canvas whose given tokens are hidden.
-    fn hidden(&self, canvas: &Canvas) -> Range<usize> {
-        match self.reading {
-            Reading::Hidden { from } => from..canvas.len(),
+    /// The positions whose given tokens are hidden.
+    fn hidden(&self) -> Range<usize> {
+        match &self.reading {
+            Reading::Hidden { positions } => positions.clone(),
             Reading::Whole | Reading::Prompted { .. } => 0..0,
         }
     }
@@ -109,11 +109,16 @@ impl Branch {
         self.answers = 0..0;
     }
 
+    /// What the network reads at every position of the canvas.
+    pub(crate) fn input(&self, view: &StepView<'_>, model: &Model<'_>) -> NoisyInput {
+        model.process.network_input(view.canvas, self.hidden(), view.number, view.key.fold(HIDE))
+    }
+
     /// The rows that a step reads.
     fn rows(&self, view: &StepView<'_>, model: &Model<'_>) -> ReadRows {
         let (spec, canvas) = (model.spec(), view.canvas);
-        let hidden = self.hidden(canvas);
-        let mut input = model.process.network_input(canvas, hidden.clone(), view.number, view.key.fold(HIDE));
+        let hidden = self.hidden();
+        let mut input = self.input(view, model);
         let mut visible = window(visible(canvas, view.ends), view.positions, spec);
         let start = view.positions.first().copied().unwrap_or(0);
         if view.is_causal {
@@ -169,7 +174,7 @@ impl Branch {
     pub(crate) fn read(&mut self, view: &StepView<'_>, batch: &mut ForwardBatch, model: &Model<'_>) -> usize {
         let (spec, canvas) = (model.spec(), view.canvas);
         let ReadRows { input, visible, tokens, is_final } = self.rows(view, model);
-        let hidden = self.hidden(canvas);
+        let hidden = self.hidden();
         let is_noise = |position: usize| is_noise(canvas, position, &hidden);
         self.requested = if view.is_causal {
             view.predicted.to_vec()

@@ -10,7 +10,10 @@ use aquatint_network::NetworkSpec;
 /// The readings of each step, and of each part by which of them it is guided: the conditional one comes first, and parts
 /// that hide the same share an unconditional one.
 pub(crate) fn readings(request: &Request) -> (Vec<Reading>, Vec<Option<usize>>) {
-    let mut readings = vec![Reading::Whole];
+    // What a classifier reads is no condition.
+    let own = request.part(0).settings().classifier.as_ref();
+    let own = own.map(|classifier| Reading::Hidden { positions: classifier.positions(request) });
+    let mut readings = vec![own.unwrap_or_default()];
     let mut of_part = |part: PartOf<'_>| {
         let settings = part.settings();
         if !settings.is_guided() {
@@ -18,7 +21,7 @@ pub(crate) fn readings(request: &Request) -> (Vec<Reading>, Vec<Option<usize>>) 
         }
         let own = match (&settings.unconditional_prompt, request.canvas.open_positions().first()) {
             (Some(prompt), Some(&first)) => Reading::Prompted { prompt: begun(prompt, request), first },
-            _ => Reading::Hidden { from: request.text_start() },
+            _ => Reading::Hidden { positions: request.text_start()..request.canvas.len() },
         };
         let known = readings.iter().position(|reading| *reading == own);
         Some(known.unwrap_or_else(|| {

@@ -20,6 +20,7 @@ mod blocks_from;
 mod branch;
 mod cache;
 mod certainty;
+mod classifier;
 mod confidence;
 mod constrained;
 mod constraint;
@@ -52,6 +53,7 @@ pub use audit::{Audit, Offence};
 pub use blocks_from::BlocksFrom;
 pub use cache::Cache;
 pub use certainty::{Certainties, Certainty};
+pub use classifier::ClassifierGuidance;
 pub use confidence::ConfidenceOf;
 pub use constraint::{
     AnyOrder, CommitOrder, Constraint, ConstraintError, SpanConstraint, SpanFiller, SpanStart, TextConstraint,

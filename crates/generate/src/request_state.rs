@@ -155,8 +155,8 @@ impl RequestState {
         self.go_on(flow, report);
     }
 
-    /// Forward passes over all parts, at most: those of the parts that take longest one after another, and for each
-    /// unconditional reading those of the parts that it guides.
+    /// Forward passes over all parts, at most: those of the parts that take longest one after another, for each unconditional
+    /// reading those of the parts that it guides, and the canvases that classifiers read.
     fn forward_passes(&self) -> usize {
         let own = |track: &Track| track.forward_passes(self.filling.settings(track.part));
         // A part that waits begins when the other one is done.
@@ -166,7 +166,8 @@ impl RequestState {
         };
         let longest = self.tracks.iter().map(until).max().unwrap_or(0);
         let guided = |branch: usize| self.tracks.iter().filter(|track| track.reads(branch)).map(own).sum::<usize>();
-        longest + (1..self.branches.len()).map(|branch| guided(branch).min(longest)).sum::<usize>()
+        let classified: usize = self.tracks.iter().map(|track| track.classifier_passes).sum();
+        longest + (1..self.branches.len()).map(|branch| guided(branch).min(longest)).sum::<usize>() + classified
     }
 
     /// Ends the request as it stands.

@@ -5,7 +5,7 @@ mod builder;
 pub use builder::SettingsBuilder;
 
 use crate::constraint::TextConstraint;
-use crate::{BlocksFrom, Cache, ConfidenceOf, Mark, StopAt, Watermark};
+use crate::{BlocksFrom, Cache, ClassifierGuidance, ConfidenceOf, Mark, StopAt, Watermark};
 use aquatint_diffusion::{
     CommitPolicy, Counting, Editing, LengthTokens, Remasking, Shaping, Stability, TimeGrid, TokenId,
 };
@@ -29,6 +29,7 @@ pub struct Settings {
     pub(crate) choice: TokenChoice,
     pub(crate) guidance_scale: f64,
     pub(crate) unconditional_prompt: Option<Vec<TokenId>>,
+    pub(crate) classifier: Option<ClassifierGuidance>,
     pub(crate) stability: Option<Stability>,
     pub(crate) cache: Option<Cache>,
     pub(crate) cache_refresh: Option<usize>,
@@ -93,6 +94,11 @@ impl Settings {
     /// each given position.
     pub fn unconditional_prompt(&self) -> Option<&[TokenId]> {
         self.unconditional_prompt.as_deref()
+    }
+
+    /// By what a classifier guides; `None` where none does.
+    pub fn classifier(&self) -> Option<&ClassifierGuidance> {
+        self.classifier.as_ref()
     }
 
     /// The KV cache; `None` for the exact one where the network allows it, else none.
@@ -221,6 +227,13 @@ impl Settings {
     #[must_use]
     pub fn with_constraint(mut self, constraint: Option<TextConstraint>) -> Self {
         self.constraint = constraint;
+        self
+    }
+
+    /// The same settings with guidance by a classifier, whose target belongs to a vocabulary.
+    #[must_use]
+    pub fn with_classifier(mut self, classifier: Option<ClassifierGuidance>) -> Self {
+        self.classifier = classifier;
         self
     }
 

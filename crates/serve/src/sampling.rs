@@ -5,7 +5,7 @@ use aquatint::constraint::ConstraintSpec;
 use aquatint::diffusion::SettingError;
 use aquatint::generate::GenerateError;
 use aquatint::vocabulary::TokenId;
-use aquatint::{MediaOptions, SamplingOptions};
+use aquatint::{ClassifierOptions, MediaOptions, SamplingOptions};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,6 +15,8 @@ use utoipa::ToSchema;
 const MOST_STEPS: usize = 100_000;
 /// Corrector steps after each step at most.
 const MOST_CORRECTORS: usize = 100;
+/// Most tokens that a classifier tries at a position.
+const MOST_CANDIDATES: usize = 32;
 
 /// How a canvas is filled. What is left out comes from the model's `generation_config.json`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
@@ -96,6 +98,14 @@ pub(crate) struct SamplingFields {
     guidance_scale: Option<f64>,
     /// What the unconditional branch reads in place of what is given before the hole, by ids.
     unconditional_prompt: Option<Vec<TokenId>>,
+    /// A text that the writing aims at, with which the prompt begins: a classifier guides towards it (D-CBG).
+    classifier_target: Option<String>,
+    /// How far the classifier is followed; 1 is the law of texts that begin with the target.
+    #[schema(minimum = 0.0, maximum = 1000000.0)]
+    classifier_scale: Option<f64>,
+    /// Tokens that are tried at each position; each takes a forward pass.
+    #[schema(minimum = 1, maximum = 32)]
+    classifier_candidates: Option<usize>,
     /// KV cache: `none`, `exact`, `prefix`, `dual`.
     cache: Option<String>,
     /// Steps after which an approximate cache is computed again.
@@ -137,7 +147,7 @@ pub(crate) struct SamplingFields {
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 44] = [
+    pub(crate) const NAMES: [&str; 47] = [
         "temperature",
         "final_temperature",
         "top_p",
@@ -168,6 +178,9 @@ impl SamplingFields {
         "self_speculation",
         "guidance_scale",
         "unconditional_prompt",
+        "classifier_target",
+        "classifier_scale",
+        "classifier_candidates",
         "cache",
         "cache_refresh",
         "churn",
@@ -216,6 +229,7 @@ impl SamplingFields {
             ("media_steps", self.media_steps, MOST_STEPS),
             ("edit_steps", self.edit_steps, MOST_STEPS),
             ("correctors", self.correctors, MOST_CORRECTORS),
+            ("classifier_candidates", self.classifier_candidates, MOST_CANDIDATES),
         ] {
             if let Some(count) = given.filter(|count| *count > most) {
                 return Err(ApiError::field(name, count, &format!("at most {most}")));
@@ -255,6 +269,11 @@ impl SamplingFields {
             self_speculation: self.self_speculation,
             guidance_scale: self.guidance_scale,
             unconditional_prompt: self.unconditional_prompt.clone(),
+            classifier: ClassifierOptions {
+                target: self.classifier_target.clone(),
+                scale: self.classifier_scale,
+                candidates: self.classifier_candidates,
+            },
             suppress_tokens: self.suppress_tokens.clone(),
             defer_tokens: self.defer_tokens.clone(),
             confidence_of: named(&self.confidence_of)?,

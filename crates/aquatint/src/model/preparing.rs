@@ -3,7 +3,7 @@
 
 use super::Model;
 use crate::media_options::{OF_MEDIA, OF_TEXT};
-use crate::{Error, MediaFiles, Sampling, SamplingOptions};
+use crate::{ClassifierOptions, Error, MediaFiles, Sampling, SamplingOptions};
 use aquatint_constraint::{Compiler, ConstraintSpec};
 use aquatint_diffusion::{Canvas, TokenId};
 use aquatint_generate::{GenerateError, Ineffective, Part, Settings, TextConstraint, Watermark};
@@ -266,7 +266,9 @@ impl Model {
         let constraint = options.constraint.as_ref().map(|spec| self.constraint(spec)).transpose()?;
         let watermark = options.watermark.as_ref().or(self.watermark.as_ref());
         let watermark = watermark.map(|key| -> Arc<dyn Watermark> { key.scheme() });
+        let classifier = options.classifier.guidance(&self.checkpoint.vocabulary)?;
         let settings = sampling.settings().clone().with_constraint(constraint).with_watermark(watermark);
+        let settings = settings.with_classifier(classifier);
         let parts = self.parts(&template_canvas, &settings, options)?;
         let mut prepared = Prepared { template_canvas, settings, parts, ineffective: Vec::new() };
         let mut ineffective = self.ineffective_of(&self.unjudged(&prepared.template_canvas, prepared.parts.clone()))?;
@@ -277,6 +279,9 @@ impl Model {
             let unused = parameters.iter().copied().filter(|parameter| options.requests(parameter));
             ineffective.extend(unused.map(|parameter| Ineffective { part: 0, parameter, reason: reason.to_owned() }));
         };
+        if options.classifier.target.is_none() {
+            unused(&ClassifierOptions::OF_TARGET, "no classifier target is named");
+        }
         let (text, media) = self.open_spans(prepared.template_canvas.canvas());
         if media.is_empty() {
             unused(&OF_MEDIA, "no picture and no sound is to be made");

@@ -1,6 +1,7 @@
 //! The façade, as a user of the library calls it.
 
 mod begin_token;
+mod classifier;
 mod dit;
 mod experiment;
 mod guards;

@@ -152,6 +152,19 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "TOKENS", help_heading = "Sampling")]
     pub(crate) unconditional_prompt: Option<TokenList>,
 
+    /// Classifier-based guidance (D-CBG) towards this text, with which the prompt begins: no step reads it, and of each token
+    /// that is written those are tried behind which the model predicts it
+    #[arg(long, value_name = "TEXT", help_heading = "Sampling")]
+    pub(crate) classifier_target: Option<String>,
+
+    /// How far the classifier is followed; 1 is the law of texts that begin with the target [default: 1]
+    #[arg(long, value_name = "S", help_heading = "Sampling")]
+    pub(crate) classifier_scale: Option<f64>,
+
+    /// Tokens that are tried at each position, the likeliest first; each takes a forward pass [default: 8]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    pub(crate) classifier_candidates: Option<usize>,
+
     /// KV cache: none, exact (block diffusion; the same text for less work), prefix or dual (other models; approximate)
     /// [default: exact where possible, else none]
     #[arg(long, value_name = "CACHE", help_heading = "Sampling")]

@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 73] = [
+const FLAGS: [(&str, Effect); 76] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--count", Always),
@@ -133,6 +133,18 @@ const FLAGS: [(&str, Effect); 73] = [
     (
         "--unconditional-prompt",
         Warned(&["The [[4]] saw.", "--unconditional-prompt", "9"], "guidance scale 1 reads no unconditional branch"),
+    ),
+    (
+        "--classifier-target",
+        Refused(
+            &["The [[4]] saw.", "--classifier-target", "A"],
+            "`classifier_target` is other tokens; allowed: what the text begins with",
+        ),
+    ),
+    ("--classifier-scale", Warned(&["The [[4]] saw.", "--classifier-scale", "2"], "no classifier target is named")),
+    (
+        "--classifier-candidates",
+        Warned(&["The [[4]] saw.", "--classifier-candidates", "2"], "no classifier target is named"),
     ),
     ("--guidance-scale", Warned(&["[[4]]", "--guidance-scale", "2"], "nothing is given")),
     ("--cfg-scale", Warned(&["[[4]]", "--cfg-scale", "1"], "nothing is given")),

@@ -3,6 +3,7 @@
 use super::filling::Filling;
 use super::track::Track;
 use crate::branch::Branch;
+use crate::classifier::{Classified, Classifying};
 use crate::constrained::ConstrainedRow;
 use crate::constraint::Chosen;
 use crate::event::{Change, ChangeKind};
@@ -31,12 +32,28 @@ type Likeliest = BTreeMap<usize, Vec<(TokenId, f64)>>;
 pub(super) struct Predictions {
     /// Of the open positions of the block.
     pub(super) proposal: Proposal,
+    /// What a classifier read for it.
+    pub(super) classified: Readings,
     /// Of its committed positions that may be edited.
     edits: Proposal,
     likeliest: Likeliest,
     /// What the policy commits at this step, ascending, where that was chosen before constraints drew: candidates of theirs
     /// elsewhere are the model's own and are never written.
     chosen: Option<Vec<usize>>,
+}
+
+/// What a classifier has to say of a step.
+struct Steered {
+    classified: Classified,
+    /// What the policy commits, where it could choose before.
+    chosen: Option<Vec<usize>>,
+}
+
+/// Canvases that were read beside the forward pass, and rows of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Readings {
+    pub(super) passes: usize,
+    pub(super) rows: usize,
 }
 
 impl Predictions {
@@ -188,11 +205,14 @@ impl Track {
         let settings = request.part(self.part).settings();
         let mark = settings.watermark().map(|watermark| watermark.mark());
         let mut predictions = Predictions::default();
+        let mut steered = self.steered(filling, (branches, answers), planned, model)?;
         let mut held: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         for position in self.predicted(filling) {
             let mut row = None;
-            let answer = match self.answered(filling, (branches, answers), position) {
+            let own = steered.as_mut().and_then(|steered| steered.classified.logits.remove(&position));
+            let own = own.map(Answered::Logits);
+            let answer = match own.or_else(|| self.answered(filling, (branches, answers), position)) {
                 Some(Answered::Row(answer)) => answer.clone(),
                 Some(Answered::Logits(mut logits)) => {
                     if self.confidence.is_some() {
@@ -226,7 +246,13 @@ impl Track {
                 predictions.likeliest.insert(position, alternatives);
             }
         }
-        predictions.chosen = self.chosen(filling, &predictions.proposal, planned, model);
+        predictions.chosen = match steered {
+            Some(Steered { classified, chosen }) => {
+                predictions.classified = Readings { passes: classified.passes, rows: classified.rows };
+                chosen
+            }
+            None => self.chosen(filling, &predictions.proposal, planned, model),
+        };
         let is_drawn = |position: usize| match &predictions.chosen {
             Some(chosen) => !self.is_in_order(position) || chosen.binary_search(&position).is_ok(),
             None => true,
@@ -274,13 +300,66 @@ impl Track {
         model: &Model<'_>,
     ) -> Option<Vec<usize>> {
         let constrained = &self.plan.constrained;
-        let shows = planned.leads || self.opening || self.stability.is_some() || self.speculation.is_some();
-        let revises = model.process.revises() || filling.settings(self.part).revise || self.lengths.is_some();
-        if constrained.is_empty() || !constrained.iter().all(|span| span.is_in_order()) || shows || revises {
+        let in_order = !constrained.is_empty() && constrained.iter().all(|span| span.is_in_order());
+        in_order.then(|| self.selected(filling, proposal, planned, model)).flatten()
+    }
+
+    /// What the policy commits at this step by a proposal, where that can be said before all of it is drawn: where it writes
+    /// once and the step leaves something open.
+    fn selected(
+        &self,
+        filling: &Filling,
+        proposal: &Proposal,
+        planned: &PlannedStep,
+        model: &Model<'_>,
+    ) -> Option<Vec<usize>> {
+        let shows = planned.leads || self.opening || self.speculation.is_some();
+        if shows || !self.plan.writes_once(filling.settings(self.part), model.process) {
             return None;
         }
         let step = planned.with(proposal.len(), 0);
         (!step.is_last()).then(|| self.plan.policy.select(&step, proposal, self.key).positions)
+    }
+
+    /// The logits that a classifier guides, where one does, and what the policy commits: it chooses by the predictions without
+    /// the classifier, which then has to read for these positions alone. Where the policy cannot choose before, all that is
+    /// predicted is guided.
+    fn steered(
+        &self,
+        filling: &Filling,
+        answered: (&[Branch], &[Answer]),
+        planned: &PlannedStep,
+        model: &Model<'_>,
+    ) -> Result<Option<Steered>, GenerateError> {
+        let Filling { request, canvas, .. } = filling;
+        let Some(guidance) = &filling.settings(self.part).classifier else { return Ok(None) };
+        let (mut proposal, mut all) = (Proposal::default(), BTreeMap::new());
+        for position in self.predicted(filling) {
+            let Some(Answered::Logits(mut logits)) = self.answered(filling, answered, position) else {
+                return Err(GenerateError::OtherAnswer { position });
+            };
+            let draw = self.proposer.row_draw(canvas, position, planned, model);
+            let mut drawn = logits.clone();
+            let answer = answer_row(query_of(draw, model), &mut drawn, model.vectors);
+            let mut candidate = proposed(position, answer, model.process)?.candidate;
+            let draw = self.proposer.row_draw(canvas, position, planned, model);
+            if let Some(confidence) = &self.confidence {
+                candidate = confidence.measure(candidate, &mut logits.clone(), &draw);
+            }
+            proposal.insert(position, candidate);
+            for token in draw.forbidden {
+                if let Some(logit) = logits.get_mut(*token as usize) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+            all.insert(position, logits);
+        }
+        let chosen = self.selected(filling, &proposal, planned, model);
+        if let Some(chosen) = &chosen {
+            all.retain(|position, _| chosen.contains(position));
+        }
+        let classifying = Classifying { guidance, request, canvas, key: self.key, planned };
+        Ok(Some(Steered { classified: classifying.guide(all, model)?, chosen }))
     }
 
     /// What there is of a position: the answer of the device, or its logits after guidance.

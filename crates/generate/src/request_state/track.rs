@@ -53,10 +53,12 @@ pub(super) struct Track {
     /// The insertions and deletions of the current block, where there may be any.
     pub(super) lengths: Option<LengthEdits>,
     pub(super) proposer: Proposer,
+    /// Canvases that a classifier reads over all blocks, at most.
+    pub(super) classifier_passes: usize,
     /// How confidence is measured, where not as the device answers.
     pub(super) confidence: Option<Confidence>,
     /// Whether whole rows are needed: for a second reading, for the next step, for joint draws, for a mark on
-    /// draws, or for confidence.
+    /// draws, for a classifier, or for confidence.
     keeps_logits: bool,
 }
 
@@ -81,10 +83,12 @@ impl Track {
             stability: None,
             lengths: None,
             proposer: Proposer::new(part, model, key),
+            classifier_passes: plan.classifier_passes(settings, model),
             keeps_logits: guided_by.is_some()
                 || spec.self_conditioning.is_some()
                 || !plan.constrained.is_empty()
                 || settings.marks_draws()
+                || settings.classifier.is_some()
                 || confidence.is_some(),
             confidence,
             plan,
@@ -156,6 +160,8 @@ impl Track {
     ) -> Result<ControlFlow<()>, GenerateError> {
         let (block, index, planned) = (self.block, self.reported, self.planned(filling));
         let mut predictions = self.propose(filling, (branches, answers), &planned, model)?;
+        filling.statistics.forward_passes += predictions.classified.passes;
+        filling.statistics.rows_read += predictions.classified.rows;
         let mut taken = self.take(filling, &mut predictions, planned, model)?;
         let unedited = taken.unedited;
         let entropy = predictions.proposal.mean_entropy();

@@ -463,6 +463,7 @@ impl SettingsBuilder {
             choice: self.choice,
             guidance_scale: self.guidance_scale,
             unconditional_prompt: self.unconditional_prompt,
+            classifier: None,
             stability: self.stability,
             cache: self.cache,
             cache_refresh: self.cache_refresh,

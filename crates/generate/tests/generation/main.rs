@@ -3,6 +3,7 @@
 mod audit;
 mod causal;
 mod chain;
+mod classifier;
 mod conditioning;
 mod constrained;
 mod counted_blocks;

@@ -1,0 +1,58 @@
+//! Guidance by a classifier on the model of molecules: towards few rings, held to the grammar.
+
+use aquatint::{ClassifierOptions, ConstraintSpec, Model, SamplingOptions};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+fn model() -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/molecules");
+    Model::open(folder.to_str().unwrap()).unwrap()
+}
+
+/// Bonds that close a ring, over some seeds.
+fn rings(model: &Model, template: &str, classifier: &ClassifierOptions, constraint: Option<ConstraintSpec>) -> usize {
+    let of = |seed| {
+        let options = SamplingOptions {
+            temperature: Some(1.0),
+            seed: Some(seed),
+            classifier: classifier.clone(),
+            constraint: constraint.clone(),
+            ..SamplingOptions::default()
+        };
+        let prepared = model.prepare(template, &options).unwrap();
+        assert!(prepared.ineffective.is_empty(), "{:?}", prepared.ineffective);
+        let outcome =
+            model.watch(&prepared.template_canvas, &prepared.settings, &mut |_| ControlFlow::Continue(())).unwrap();
+        let text = model.text(&prepared.template_canvas, &outcome);
+        let molecule = text.rsplit(']').next().unwrap();
+        molecule.chars().filter(char::is_ascii_digit).count() / 2
+    };
+    (0..6).map(of).sum()
+}
+
+#[test]
+fn molecules_have_the_rings_that_are_aimed_at() {
+    let model = model();
+    let one = ClassifierOptions { target: Some("[RINGS=1]".to_owned()), scale: Some(4.0), candidates: Some(6) };
+    let none = ClassifierOptions::default();
+    for constraint in [None, Some(ConstraintSpec::Molecule)] {
+        let aimed = rings(&model, "[RINGS=1][[~50]]", &one, constraint.clone());
+        let any = rings(&model, "[[~51]]", &none, constraint.clone());
+        assert!(2 * aimed < any, "{constraint:?}: {aimed} and {any}");
+    }
+}
+
+#[test]
+fn what_is_requested_of_no_target_is_reported_and_a_target_that_is_not_given_is_refused() {
+    let model = model();
+    let options = |classifier| SamplingOptions { classifier, ..SamplingOptions::default() };
+    let none = ClassifierOptions { target: None, scale: Some(2.0), candidates: Some(3) };
+    let prepared = model.prepare("[[~9]]", &options(none)).unwrap();
+    let unused: Vec<&str> = prepared.ineffective.iter().map(|setting| setting.parameter).collect();
+    assert_eq!(unused, ["classifier_scale", "classifier_candidates"]);
+    for (template, target) in [("[[~9]]", "[RINGS=1]"), ("[RINGS=2][[~9]]", "[RINGS=1]"), ("[RINGS=1][[~9]]", "")] {
+        let classifier = ClassifierOptions { target: Some(target.to_owned()), ..ClassifierOptions::default() };
+        let error = model.prepare(template, &options(classifier)).unwrap_err().to_string();
+        assert!(error.starts_with("`classifier_target` is "), "{error}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Guidance by a classifier (D-CBG; Schiff et al., 2412.10193), which is the model itself: what is aimed at is given at the
+//! beginning of the text, is hidden from each step, and is predicted from what the step would write.
+//!
+//! Of each position that a step writes, the likeliest tokens are tried: the canvas is read once with each of them in its
+//! place, and the logit of a token gains what the target's log-probability is then, times the scale (see
+//! [`guide_by_classifier`]). Where the network's predictions agree with each other, scale 1 writes by the law of texts that
+//! begin with the target. The first-order form of the paper takes the gradient of the classifier in place of these readings;
+//! networks that generate have no gradients, and classifier-free guidance is what takes one reading.
+
+use crate::branch::{Branch, Reading, StepView};
+use crate::forward_batch::{Answer, ForwardBatch};
+use crate::model::Model;
+use crate::part::{PartOf, readable};
+use crate::{Cache, GenerateError, Request};
+use aquatint_diffusion::PositionState::Given;
+use aquatint_diffusion::{Canvas, Key, Layout, PlannedStep, Process, SettingError, TokenId, guide_by_classifier};
+use aquatint_network::{NetworkSpec, Query};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Rows of one forward pass of the classifier, beyond those of a canvas.
+const ROWS: usize = 4096;
+
+/// Guidance by a classifier: what it aims at, and how far it is followed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassifierGuidance {
+    target: Vec<TokenId>,
+    scale: f64,
+    candidates: usize,
+}
+
+impl ClassifierGuidance {
+    /// The scale of the law behind the target.
+    pub const SCALE: f64 = 1.0;
+    /// Tokens that are tried of a position where nothing else is said.
+    pub const CANDIDATES: usize = 8;
+
+    /// Aims at texts that begin with `target`. `scale`, 0 or more, is γ in `log p(v) + γ log p(target | v)`. `candidates`, from
+    /// 1 to 1024, is how many tokens of each position are tried, the likeliest first; to the others the classifier is neutral.
+    ///
+    /// # Errors
+    /// [`GenerateError::Setting`] when there is no target, or a number is out of its range.
+    pub fn new(target: Vec<TokenId>, scale: f64, candidates: usize) -> Result<Self, GenerateError> {
+        let refuse = |parameter, given: String, allowed: &str, hint: &str| {
+            let (allowed, hint) = (allowed.to_owned(), Some(hint.to_owned()));
+            Err(GenerateError::Setting(SettingError { parameter, given, allowed, hint }))
+        };
+        if target.is_empty() {
+            return refuse("classifier_target", "empty".into(), "one token or more", "name what the text begins with");
+        }
+        if !(0.0..=1e6).contains(&scale) {
+            let hint = "1 writes by the law of texts that begin with the target, 2 aims at it more";
+            return refuse("classifier_scale", scale.to_string(), "0 or more, at most 1000000", hint);
+        }
+        if !(1..=1024).contains(&candidates) {
+            let hint = "each candidate of each position that is written takes a forward pass";
+            return refuse("classifier_candidates", candidates.to_string(), "from 1 to 1024", hint);
+        }
+        Ok(Self { target, scale, candidates })
+    }
+
+    /// The tokens with which the text is to begin.
+    pub fn target(&self) -> &[TokenId] {
+        &self.target
+    }
+
+    /// How far the classifier is followed.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// How many tokens of each position are tried.
+    pub fn candidates(&self) -> usize {
+        self.candidates
+    }
+
+    /// Where the target stands on a request's canvas.
+    pub(crate) fn positions(&self, request: &Request) -> Range<usize> {
+        let start = request.text_start();
+        start..start + self.target.len()
+    }
+
+    /// Forward passes for a position that a step writes.
+    pub(crate) fn passes(&self, spec: &NetworkSpec) -> usize {
+        self.candidates.min(spec.vocabulary_size)
+    }
+}
+
+/// Refuses what a classifier cannot guide.
+///
+/// # Errors
+/// [`GenerateError::Setting`].
+pub(crate) fn check(part: PartOf<'_>, spec: &NetworkSpec, process: &dyn Process) -> Result<(), GenerateError> {
+    let (request, settings) = (part.request, part.settings());
+    let Some(classifier) = &settings.classifier else { return Ok(()) };
+    let refuse = |given: &str, allowed: &str, hint: Option<&str>| {
+        let (given, allowed, hint) = (given.to_owned(), allowed.to_owned(), hint.map(str::to_owned));
+        Err(GenerateError::Setting(SettingError { parameter: "classifier_target", given, allowed, hint }))
+    };
+    if spec.attention != Layout::Full || process.point_size().is_some() || spec.self_conditioning.is_some() {
+        let allowed = "models of tokens in which every position sees all others, without self-conditioning";
+        return refuse("set", allowed, Some("--guidance-scale guides without a classifier"));
+    }
+    if request.parts.len() > 1 {
+        return refuse("set", "canvases of text alone", None);
+    }
+    if settings.is_guided() {
+        return refuse("set", "either a classifier or a guidance scale other than 1", None);
+    }
+    if settings.editing.is_some() {
+        return refuse("set", "an edit threshold of 1", None);
+    }
+    let canvas = &request.canvas;
+    let stands = |(position, token): (usize, &TokenId)| {
+        canvas.state(position) == Some(Given) && canvas.tokens().get(position) == Some(token)
+    };
+    if !classifier.positions(request).zip(classifier.target()).all(stands) {
+        return refuse("other tokens", "what the text begins with", Some("write it in front of the text, too"));
+    }
+    Ok(())
+}
+
+/// What guidance by a classifier has to say of a step.
+pub(crate) struct Classified {
+    /// The guided logits of positions.
+    pub(crate) logits: BTreeMap<usize, Vec<f32>>,
+    /// Canvases that were read, and rows of them.
+    pub(crate) passes: usize,
+    pub(crate) rows: usize,
+}
+
+/// The step at which a classifier is asked, with the canvas as it stands.
+pub(crate) struct Classifying<'a> {
+    pub(crate) guidance: &'a ClassifierGuidance,
+    pub(crate) request: &'a Request,
+    pub(crate) canvas: &'a Canvas,
+    pub(crate) key: Key,
+    pub(crate) planned: &'a PlannedStep,
+}
+
+impl Classifying<'_> {
+    /// Guides the logits of positions; those of tokens that are never written there are −∞ already.
+    ///
+    /// # Errors
+    /// When the network fails.
+    pub(crate) fn guide(
+        &self,
+        mut logits: BTreeMap<usize, Vec<f32>>,
+        model: &Model<'_>,
+    ) -> Result<Classified, GenerateError> {
+        let tried = |(position, logits): (&usize, &Vec<f32>)| {
+            let tokens = likeliest(logits, self.guidance.candidates);
+            tokens.into_iter().map(|token| Some((*position, token))).collect::<Vec<_>>()
+        };
+        // The first is the canvas as it stands.
+        let all: Vec<Option<(usize, TokenId)>> = std::iter::once(None).chain(logits.iter().flat_map(tried)).collect();
+        let length = readable(self.canvas);
+        let mut of_target = Vec::with_capacity(all.len());
+        for some in all.chunks((ROWS / length.max(1)).max(1)) {
+            of_target.extend(self.log_probabilities(some, model)?);
+        }
+        let (untried, of_target) = of_target.split_first().map_or((0.0, &[][..]), |(first, others)| (*first, others));
+        let mut gains: BTreeMap<usize, Vec<(TokenId, f64)>> = BTreeMap::new();
+        for ((position, token), log_probability) in all.iter().flatten().zip(of_target) {
+            gains.entry(*position).or_default().push((*token, *log_probability));
+        }
+        for (position, tried) in gains {
+            if let Some(logits) = logits.get_mut(&position) {
+                guide_by_classifier(logits, &tried, untried, self.guidance.scale);
+            }
+        }
+        Ok(Classified { logits, passes: all.len(), rows: all.len() * length })
+    }
+
+    /// The log-probability of the target on the canvas with each of these tokens in its place.
+    fn log_probabilities(
+        &self,
+        tried: &[Option<(usize, TokenId)>],
+        model: &Model<'_>,
+    ) -> Result<Vec<f64>, GenerateError> {
+        let hidden = self.guidance.positions(self.request);
+        let target: Vec<usize> = hidden.clone().collect();
+        let (mut batch, mut branches) = (ForwardBatch::default(), Vec::with_capacity(tried.len()));
+        for candidate in tried {
+            let mut canvas = self.canvas.clone();
+            if let Some((position, token)) = *candidate {
+                canvas.commit(position, token)?;
+            }
+            let view = StepView {
+                canvas: &canvas,
+                // An end that is tried ends nothing yet, so that all are read over the same positions.
+                ends: &[],
+                key: self.key,
+                blocks: &[0],
+                positions: &target,
+                predicted: &target,
+                number: self.planned.number,
+                from: self.planned.from,
+                is_causal: false,
+                cache: Cache::None,
+                block_length: None,
+                lead: 0,
+                cache_refresh: None,
+            };
+            let mut branch = Branch::new(Reading::Hidden { positions: hidden.clone() });
+            let shown = branch.input(&view, model).tokens;
+            branch.read(&view, &mut batch, model);
+            branches.push((branch, shown));
+        }
+        let queries = vec![Query::WholeRow; batch.requested()];
+        let (answers, _) = batch.run(model.denoiser, &queries)?;
+        let of = |(branch, shown): &(Branch, Vec<TokenId>)| {
+            let own = target.iter().zip(self.guidance.target());
+            own.map(|(position, token)| {
+                let logits = branch.answer(&answers, *position).and_then(Answer::logits);
+                let logits = logits.ok_or(GenerateError::OtherAnswer { position: *position })?;
+                let shown = shown[*position];
+                let evidence = model.process.shown_evidence(shown, self.planned.from);
+                Ok(log_probability(logits, *token, (shown, evidence)))
+            })
+            .sum()
+        };
+        branches.iter().map(of).collect()
+    }
+}
+
+/// The tokens of the largest logits, at most so many, and none that is excluded.
+fn likeliest(logits: &[f32], count: usize) -> Vec<TokenId> {
+    let mut tokens: Vec<TokenId> =
+        (0..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY).map(|(token, _)| token).collect();
+    tokens.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
+    tokens.truncate(count);
+    tokens
+}
+
+/// The log-probability of a token, without what a position says of it because it shows a token.
+fn log_probability(logits: &[f32], token: TokenId, (shown, evidence): (TokenId, f32)) -> f64 {
+    let of = |(id, logit): (TokenId, &f32)| f64::from(*logit) - if id == shown { f64::from(evidence) } else { 0.0 };
+    let own: Vec<f64> = (0..).zip(logits).map(of).collect();
+    let most = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = own.iter().map(|logit| (logit - most).exp()).sum();
+    own.get(token as usize).map_or(f64::NEG_INFINITY, |logit| logit - most - sum.ln())
+}

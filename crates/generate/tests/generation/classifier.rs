@@ -1,0 +1,192 @@
+//! Guidance by a classifier, with networks whose predictions are known exactly.
+
+use crate::chain::{Chain, MASK, process};
+use crate::real::small;
+use crate::refusals::refused;
+use aquatint_compute::{Cpu, CpuPath};
+use aquatint_diffusion::{Canvas, Layout, Process, ProcessKind, TokenId};
+use aquatint_generate::{
+    ClassifierGuidance, DenoisingEvent, Outcome, Part, Request, Settings, SettingsBuilder, generate,
+};
+use aquatint_network::{Denoiser, Network, ProcessSpec};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+/// A text that begins with `given`, of which `open` positions are open.
+fn canvas(given: &[TokenId], open: usize) -> Canvas {
+    let mut canvas = Canvas::new();
+    canvas.push_given(given);
+    canvas.push_open(open, false, MASK);
+    canvas
+}
+
+fn classifier(target: &[TokenId], scale: f64, candidates: usize) -> Option<ClassifierGuidance> {
+    Some(ClassifierGuidance::new(target.to_vec(), scale, candidates).unwrap())
+}
+
+fn settings(change: impl Fn(SettingsBuilder) -> SettingsBuilder) -> Settings {
+    change(Settings::builder()).build().unwrap()
+}
+
+/// The outcome of a request, and the forward passes that were announced.
+fn filled(denoiser: &dyn Denoiser, process: &dyn Process, request: Request) -> (Outcome, usize) {
+    let mut announced = 0;
+    let mut outcomes = generate(denoiser, process, &[request], &mut |_, event| {
+        if let DenoisingEvent::Started { forward_passes, .. } = event {
+            announced = forward_passes;
+        }
+        ControlFlow::Continue(())
+    });
+    (outcomes.remove(0).unwrap(), announced)
+}
+
+/// Bayes: a network that predicts by one law writes by the law of texts that begin with the target, though no step reads the
+/// target. At other scales the first of one open position follows its own weights.
+#[test]
+fn at_scale_1_texts_follow_the_law_of_those_that_begin_with_the_target() {
+    const DRAWS: u64 = 6000;
+    let chain = Chain::mixed(4);
+    let check = |open: usize, scale: f64, policy: &str, weight: &dyn Fn(&[TokenId]) -> f64| {
+        let requests: Vec<Request> = (0..DRAWS)
+            .map(|seed| {
+                let settings = settings(|builder| builder.steps(open).policy_named(policy).seed(seed));
+                Request::new(canvas(&[2], open), settings.with_classifier(classifier(&[2], scale, 3)))
+            })
+            .collect();
+        let mut counts: BTreeMap<Vec<TokenId>, f64> = BTreeMap::new();
+        for outcome in generate(&chain, &process(), &requests, &mut |_, _| ControlFlow::Continue(())) {
+            *counts.entry(outcome.unwrap().canvas.tokens()[1..].to_vec()).or_default() += 1.0;
+        }
+        let texts: Vec<Vec<TokenId>> = match open {
+            1 => (1..4).map(|token| vec![token]).collect(),
+            _ => (0..9).map(|n| vec![n / 3 + 1, n % 3 + 1]).collect(),
+        };
+        let total: f64 = texts.iter().map(|text| weight(text)).sum();
+        let deviation = |text: &Vec<TokenId>| {
+            let expected = DRAWS as f64 * weight(text) / total;
+            (counts.get(text).unwrap_or(&0.0) - expected).powi(2) / expected
+        };
+        let (chi, degrees) = (texts.iter().map(deviation).sum::<f64>(), texts.len() as f64 - 1.0);
+        assert!(
+            chi < degrees + 5.0 * (2.0 * degrees).sqrt(),
+            "{policy}, {scale}: chi squared {chi} of {degrees} degrees"
+        );
+    };
+    for policy in ["random", "entropy", "sequential"] {
+        check(2, 1.0, policy, &|text| chain.probability(&[&[2], text].concat()));
+    }
+    // p(v) p(target | v)^s, of which p(v) is what no step but the classifier's readings would change.
+    let joint = |text: &[TokenId]| chain.probability(&[2, text[0]]);
+    let prior = |text: &[TokenId]| (1..4).map(|first| chain.probability(&[first, text[0]])).sum::<f64>();
+    for scale in [0.0, 2.0, 5.0] {
+        check(1, scale, "sequential", &|text| prior(text) * (joint(text) / prior(text)).powf(scale));
+    }
+}
+
+/// At scale 0 the target is hidden and nothing is followed: what classifier-free guidance writes at scale 0.
+#[test]
+fn at_scale_0_the_text_is_one_without_the_target() {
+    let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|_| ()), 1).unwrap();
+    for seed in 0..8 {
+        let base = |builder: SettingsBuilder| builder.steps(6).policy_named("sequential").seed(seed);
+        let of = |settings: Settings| filled(&network, &process(), Request::new(canvas(&[7], 6), settings)).0.tokens;
+        let without = of(settings(|builder| base(builder).guidance_scale(0.0)));
+        assert_eq!(of(settings(base).with_classifier(classifier(&[7], 0.0, 4))), without);
+        assert_ne!(of(settings(base).with_classifier(classifier(&[7], 1e4, 39))), without);
+    }
+}
+
+/// What stands in front of the target begins all texts, and the text behind it is read as it is.
+#[test]
+fn the_target_stands_behind_the_begin_token_and_more_may_be_given_behind_it() {
+    let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|_| ()), 1).unwrap();
+    let of = |given: &[TokenId], scale: f64| {
+        let text = |seed| {
+            let settings = settings(|builder| builder.steps(5).policy_named("sequential").seed(seed));
+            let settings = settings.with_classifier(classifier(&given[1..2], scale, 39));
+            let request = Request::new(canvas(given, 5), settings).with_begin(Some(2));
+            filled(&network, &process(), request).0.tokens[given.len()..].to_vec()
+        };
+        (0..16).map(text).collect::<Vec<_>>()
+    };
+    // Which target is hidden makes no difference at scale 0, and what is given behind it does.
+    assert_eq!(of(&[2, 5, 6], 0.0), of(&[2, 9, 6], 0.0));
+    assert_ne!(of(&[2, 5, 6], 0.0), of(&[2, 5, 8], 0.0));
+    assert_ne!(of(&[2, 5, 6], 500.0), of(&[2, 9, 6], 500.0));
+}
+
+/// The canvas as it stands and each candidate of each position that a step writes; of a process that writes all positions at
+/// each step, of all of them.
+#[test]
+fn forward_passes_are_counted_and_announced() {
+    let chain = Chain::mixed(4);
+    let of = |policy: &str, steps: usize, candidates: usize| {
+        let settings = settings(|builder| builder.steps(steps).policy_named(policy));
+        let request = Request::new(canvas(&[2], 4), settings.with_classifier(classifier(&[2], 1.0, candidates)));
+        let (outcome, announced) = filled(&chain, &process(), request);
+        (outcome.statistics.forward_passes, announced)
+    };
+    for policy in ["sequential", "random", "confidence"] {
+        assert_eq!(of(policy, 4, 2), (4 + 4 + 4 * 2, 4 + 4 + 4 * 2), "{policy}");
+        // Two positions a step; there are three tokens, and the mask is none.
+        assert_eq!(of(policy, 2, 9), (2 + 2 + 4 * 3, 2 + 2 + 4 * 4), "{policy}");
+    }
+    let spec = small(|spec| spec.process = ProcessSpec { kind: ProcessKind::Uniform, ..ProcessSpec::default() });
+    let uniform = spec.process().unwrap().unwrap();
+    let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), spec, 1);
+    let guided = settings(|builder| builder.steps(3)).with_classifier(classifier(&[7], 1.0, 2));
+    let (outcome, announced) = filled(&network.unwrap(), uniform.as_ref(), Request::new(canvas(&[7], 4), guided));
+    assert_eq!(announced, 3 + 3 + 3 * 4 * 2);
+    assert!(outcome.statistics.forward_passes <= announced && outcome.statistics.forward_passes > 3 * 2);
+}
+
+#[test]
+fn a_classifier_that_cannot_guide_is_refused() {
+    let network = |change: fn(&mut aquatint_network::NetworkSpec)| {
+        Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(change), 1).unwrap()
+    };
+    let of = |target: &[TokenId], change: fn(SettingsBuilder) -> SettingsBuilder| {
+        let settings = settings(change).with_classifier(classifier(target, 1.0, 4));
+        refused(&network(|_| ()), Request::new(canvas(&[2, 3], 4), settings))
+    };
+    let other =
+        "`classifier_target` is other tokens; allowed: what the text begins with | write it in front of the text, too";
+    assert_eq!(of(&[3], |builder| builder), other);
+    assert_eq!(of(&[2, 3, MASK], |builder| builder), other);
+    assert!(
+        of(&[2], |builder| builder.guidance_scale(2.0))
+            .starts_with("`classifier_target` is set; allowed: either a classifier or a guidance scale other than 1")
+    );
+    assert!(
+        of(&[2], |builder| builder.edit_threshold(0.5))
+            .starts_with("`classifier_target` is set; allowed: an edit threshold of 1")
+    );
+    let plain = settings(|builder| builder).with_classifier(classifier(&[2], 1.0, 4));
+    let blocks = network(|spec| spec.attention = Layout::Block { length: 4 });
+    assert!(refused(&blocks, Request::new(canvas(&[2, 3], 4), plain.clone())).starts_with(
+        "`classifier_target` is set; allowed: models of tokens in which every position sees all others, without \
+             self-conditioning"
+    ));
+    let mut two = canvas(&[2, 3], 4);
+    two.push_given(&[3]);
+    two.push_open(2, false, MASK);
+    let parts = vec![Part::new(plain.clone()), Part::new(plain.clone()).with_spans(vec![1])];
+    let request = Request { parts, ..Request::new(two, plain) };
+    assert!(
+        refused(&network(|_| ()), request).starts_with("`classifier_target` is set; allowed: canvases of text alone")
+    );
+}
+
+#[test]
+fn numbers_out_of_range_are_refused() {
+    let of = |target: &[TokenId], scale, candidates| {
+        ClassifierGuidance::new(target.to_vec(), scale, candidates).unwrap_err().to_string()
+    };
+    assert_eq!(of(&[], 1.0, 8), "`classifier_target` is empty; allowed: one token or more");
+    for scale in [-0.5, f64::NAN, f64::INFINITY, 2e6] {
+        assert!(of(&[2], scale, 8).starts_with("`classifier_scale` is "), "{scale}");
+    }
+    for candidates in [0, 1025] {
+        assert!(of(&[2], 1.0, candidates).ends_with("allowed: from 1 to 1024"), "{candidates}");
+    }
+}
