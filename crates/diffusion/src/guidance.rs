@@ -19,20 +19,19 @@ pub fn guide(conditional: &[f32], unconditional: &[f32], scale: f64, out: &mut [
     }
 }
 
-/// Guides the logits of one row by a classifier: `log p(v) + s log p(y | z with v in this place)` for each token `v` that was
-/// tried, up to a constant. `tried` are those tokens with the classifier's log-probability of the target, and `untried` is that of
-/// the canvas as it stands, which counts for all others. Excluded tokens (−∞) stay excluded, and at scale 0 nothing changes.
+/// Guides the logits of one row by a classifier: `log p(v) + s (log p(y | z with v in this place) − log p(y | z))` for each token
+/// `v` that was tried. `tried` are those tokens with the classifier's log-probability of the target, and `untried` is that of the
+/// canvas as it stands, so that all others keep their logits. Excluded tokens (−∞) stay excluded, and at scale 0 nothing changes.
+/// Where the canvas as it stands excludes the target, only tokens stay that make it possible.
 pub fn guide_by_classifier(logits: &mut [f32], tried: &[(TokenId, f64)], untried: f64, scale: f64) {
     if scale == 0.0 {
         return;
     }
-    // What all have in common changes no draw; without it logits stay in the range where they were.
-    let most = tried.iter().map(|(_, log_probability)| *log_probability).fold(untried, f64::max);
-    let most = if most.is_finite() { most } else { 0.0 };
-    let mut gains = vec![scale * (untried - most); logits.len()];
+    let neutral = if untried.is_finite() { untried } else { 0.0 };
+    let mut gains = vec![scale * (untried - neutral); logits.len()];
     for (token, log_probability) in tried {
         if let Some(gain) = gains.get_mut(*token as usize) {
-            *gain = scale * (log_probability - most);
+            *gain = scale * (log_probability - neutral);
         }
     }
     for (logit, gain) in logits.iter_mut().zip(gains) {
@@ -74,7 +73,7 @@ mod tests {
     fn what_a_classifier_excludes_is_excluded() {
         let mut logits = [0.0f32, 0.0, 0.0];
         guide_by_classifier(&mut logits, &[(0, f64::NEG_INFINITY), (1, -1.0)], f64::NEG_INFINITY, 1.0);
-        assert_eq!(logits, [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY]);
+        assert_eq!(logits, [f32::NEG_INFINITY, -1.0, f32::NEG_INFINITY]);
         let mut none = [0.0f32, 1.0];
         guide_by_classifier(&mut none, &[(0, f64::NEG_INFINITY)], f64::NEG_INFINITY, 1.0);
         assert_eq!(none, [f32::NEG_INFINITY; 2]);

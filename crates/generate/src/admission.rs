@@ -94,7 +94,6 @@ impl TrackPlan {
         let has_prefix = matches!(spec.attention, Layout::CausalPrefix { .. });
         check_tokens(settings, spec)?;
         guidance::check_prompt(part, spec, process)?;
-        classifier::check(part, spec, process)?;
         speculation::check(part, spec, process)?;
         let open = part.open();
         let blocks = match settings.stepping.self_speculation {
@@ -102,6 +101,7 @@ impl TrackPlan {
             true => vec![open],
             false => divide(&open, settings.block_length, spec.attention, lead)?,
         };
+        classifier::check(part, &blocks, spec, process)?;
         if !process.revises()
             && let Some((parameter, given)) = revising(settings)
         {
@@ -180,7 +180,7 @@ impl TrackPlan {
         let Some(classifier) = &settings.classifier else { return 0 };
         let of_position = classifier.passes(model.spec());
         // What is written once is tried once.
-        let is_once = self.writes_once(settings, model.process);
+        let is_once = self.chooses_before(settings, model.process);
         let of = |(number, block): (usize, &Vec<usize>)| {
             let steps = self.forward_passes_of(number, settings);
             let written = if is_once { block.len() } else { block.len().saturating_mul(steps) };
@@ -189,10 +189,12 @@ impl TrackPlan {
         self.blocks.iter().enumerate().map(of).fold(0, usize::saturating_add)
     }
 
-    /// Whether a step writes what the policy chooses and nothing else, and nothing of it is written again.
-    pub(crate) fn writes_once(&self, settings: &Settings, process: &dyn Process) -> bool {
+    /// Whether the policy may choose by predictions what is then drawn in another way: where a step writes what it chooses and
+    /// nothing else, nothing of it is written again, and no mark chooses in its stead.
+    pub(crate) fn chooses_before(&self, settings: &Settings, process: &dyn Process) -> bool {
         let revises = process.revises() || settings.revise || self.lengths.is_some();
-        !revises && settings.remasking.is_none() && settings.stability.is_none()
+        let is_marked = settings.marks_order() && self.constrained.is_empty();
+        !revises && !is_marked && settings.remasking.is_none() && settings.stability.is_none()
     }
 }
 
@@ -410,10 +412,12 @@ fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
     let reads_rows = |settings: &Settings| settings.marks_draws() || settings.classifier.is_some();
     let measures =
         request.parts.iter().any(|part| Confidence::of(&part.settings).is_some() || reads_rows(&part.settings));
+    // Of a classifier also those that it guides.
+    let classified = usize::from(request.part(0).settings().classifier.is_some());
     // Whole rows of the vocabulary: logits that are kept; with self-conditioning also the prediction, and its rows in the pass.
     let whole = match spec.self_conditioning {
         Some(_) => 3,
-        None => usize::from(is_guided || measures),
+        None => usize::from(is_guided || measures) + classified,
     };
     // Joint draws take the row, its f32 logits again, and in f64 its shaped logits and two lists of weights.
     let whole = if request.constraints.is_empty() { whole } else { whole + 8 };
@@ -422,5 +426,10 @@ fn demand(request: &Request, cache: Cache, model: &Model<'_>) -> Demand {
     let numbers = whole.saturating_mul(spec.vocabulary_size).saturating_add(points);
     let cached = if cache == Cache::None { 0 } else { model.denoiser.kv_cache_bytes(length) };
     let bytes = length.saturating_mul(numbers).saturating_mul(size_of::<f32>()).saturating_add(cached);
-    Demand { rows: branches * length, bytes: bytes.saturating_mul(branches) }
+    // What a classifier reads at once comes on top of that.
+    let (read, logits) = request.part(0).settings().classifier.as_ref().map_or((0, 0), |classifier| {
+        let canvases = classifier.at_once(length, spec);
+        (canvases * length, canvases * classifier.target().len() * spec.vocabulary_size * size_of::<f32>())
+    });
+    Demand { rows: branches * length + read, bytes: bytes.saturating_mul(branches).saturating_add(logits) }
 }

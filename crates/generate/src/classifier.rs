@@ -2,9 +2,10 @@
 //! beginning of the text, is hidden from each step, and is predicted from what the step would write.
 //!
 //! Of each position that a step writes, the likeliest tokens are tried: the canvas is read once with each of them in its
-//! place, and the logit of a token gains what the target's log-probability is then, times the scale (see
-//! [`guide_by_classifier`]). Where the network's predictions agree with each other, scale 1 writes by the law of texts that
-//! begin with the target. The first-order form of the paper takes the gradient of the classifier in place of these readings;
+//! place, and the logit of a token gains what the target's log-probability gains by it, times the scale (see
+//! [`guide_by_classifier`]). Where the network's predictions agree with each other and all tokens are tried, a target of one
+//! token at scale 1 and temperature 1 has the law of texts that begin with it. Of several tokens the predictions are
+//! multiplied, as if they were independent given the text. The first-order form of the paper takes the gradient of the classifier in place of these readings;
 //! networks that generate have no gradients, and classifier-free guidance is what takes one reading.
 
 use crate::branch::{Branch, Reading, StepView};
@@ -18,8 +19,12 @@ use aquatint_network::{NetworkSpec, Query};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Rows of one forward pass of the classifier, beyond those of a canvas.
+/// Rows of one forward pass of the classifier, where a canvas has no more.
 const ROWS: usize = 4096;
+/// Numbers in the logits of one such pass, where a canvas has no more.
+const LOGITS: usize = 1 << 24;
+/// Rows that the classifier may read in one step: all that wait for the step wait for these.
+const ROWS_OF_STEP: usize = 1 << 20;
 
 /// Guidance by a classifier: what it aims at, and how far it is followed.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +35,7 @@ pub struct ClassifierGuidance {
 }
 
 impl ClassifierGuidance {
-    /// The scale of the law behind the target.
+    /// The scale of Bayes' rule.
     pub const SCALE: f64 = 1.0;
     /// Tokens that are tried of a position where nothing else is said.
     pub const CANDIDATES: usize = 8;
@@ -49,7 +54,7 @@ impl ClassifierGuidance {
             return refuse("classifier_target", "empty".into(), "one token or more", "name what the text begins with");
         }
         if !(0.0..=1e6).contains(&scale) {
-            let hint = "1 writes by the law of texts that begin with the target, 2 aims at it more";
+            let hint = "1 follows it by Bayes' rule, 2 aims at the target more";
             return refuse("classifier_scale", scale.to_string(), "0 or more, at most 1000000", hint);
         }
         if !(1..=1024).contains(&candidates) {
@@ -82,7 +87,13 @@ impl ClassifierGuidance {
 
     /// Forward passes for a position that a step writes.
     pub(crate) fn passes(&self, spec: &NetworkSpec) -> usize {
-        self.candidates.min(spec.vocabulary_size)
+        if self.scale == 0.0 { 0 } else { self.candidates.min(spec.vocabulary_size) }
+    }
+
+    /// Canvases of so many rows that are read together.
+    pub(crate) fn at_once(&self, length: usize, spec: &NetworkSpec) -> usize {
+        let by_logits = LOGITS / self.target.len().saturating_mul(spec.vocabulary_size).max(1);
+        (ROWS / length.max(1)).min(by_logits).max(1)
     }
 }
 
@@ -90,16 +101,29 @@ impl ClassifierGuidance {
 ///
 /// # Errors
 /// [`GenerateError::Setting`].
-pub(crate) fn check(part: PartOf<'_>, spec: &NetworkSpec, process: &dyn Process) -> Result<(), GenerateError> {
+pub(crate) fn check(
+    part: PartOf<'_>,
+    blocks: &[Vec<usize>],
+    spec: &NetworkSpec,
+    process: &dyn Process,
+) -> Result<(), GenerateError> {
     let (request, settings) = (part.request, part.settings());
     let Some(classifier) = &settings.classifier else { return Ok(()) };
     let refuse = |given: &str, allowed: &str, hint: Option<&str>| {
         let (given, allowed, hint) = (given.to_owned(), allowed.to_owned(), hint.map(str::to_owned));
         Err(GenerateError::Setting(SettingError { parameter: "classifier_target", given, allowed, hint }))
     };
-    if spec.attention != Layout::Full || process.point_size().is_some() || spec.self_conditioning.is_some() {
-        let allowed = "models of tokens in which every position sees all others, without self-conditioning";
-        return refuse("set", allowed, Some("--guidance-scale guides without a classifier"));
+    if spec.attention != Layout::Full || process.revises() || spec.self_conditioning.is_some() {
+        let allowed = "models of masks in which every position sees all others, without self-conditioning";
+        return refuse("set", allowed, Some("`guidance_scale` guides without a classifier"));
+    }
+    let positions = classifier.positions(request);
+    if spec.head.logit_shift && positions.start == request.first() {
+        return refuse(
+            "set",
+            "texts with a begin token, since the model predicts each position from the one before",
+            None,
+        );
     }
     if request.parts.len() > 1 {
         return refuse("set", "canvases of text alone", None);
@@ -114,8 +138,22 @@ pub(crate) fn check(part: PartOf<'_>, spec: &NetworkSpec, process: &dyn Process)
     let stands = |(position, token): (usize, &TokenId)| {
         canvas.state(position) == Some(Given) && canvas.tokens().get(position) == Some(token)
     };
-    if !classifier.positions(request).zip(classifier.target()).all(stands) {
-        return refuse("other tokens", "what the text begins with", Some("write it in front of the text, too"));
+    if !positions.zip(classifier.target()).all(stands) {
+        let hint = "write it in front of the text, too; it has to end where a token of the model ends";
+        return refuse("other tokens", "what the text begins with", Some(hint));
+    }
+    let longest = blocks.iter().map(Vec::len).max().unwrap_or(0);
+    let of_position = classifier.passes(spec).saturating_mul(readable(canvas));
+    if longest.saturating_mul(of_position) > ROWS_OF_STEP {
+        return Err(GenerateError::Setting(SettingError {
+            parameter: "classifier_candidates",
+            given: format!("{} for blocks of {longest} positions", classifier.candidates),
+            allowed: format!(
+                "{ROWS_OF_STEP} rows a step, where each candidate of a position takes {}",
+                readable(canvas)
+            ),
+            hint: Some("try fewer candidates, or fill shorter blocks".to_owned()),
+        }));
     }
     Ok(())
 }
@@ -129,7 +167,7 @@ pub(crate) struct Classified {
     pub(crate) rows: usize,
 }
 
-/// The step at which a classifier is asked, with the canvas as it stands.
+/// A step at which a classifier guides, with the canvas as it stands.
 pub(crate) struct Classifying<'a> {
     pub(crate) guidance: &'a ClassifierGuidance,
     pub(crate) request: &'a Request,
@@ -152,12 +190,15 @@ impl Classifying<'_> {
             let tokens = likeliest(logits, self.guidance.candidates);
             tokens.into_iter().map(|token| Some((*position, token))).collect::<Vec<_>>()
         };
+        if self.guidance.scale == 0.0 || logits.is_empty() {
+            return Ok(Classified { logits, passes: 0, rows: 0 });
+        }
         // The first is the canvas as it stands.
         let all: Vec<Option<(usize, TokenId)>> = std::iter::once(None).chain(logits.iter().flat_map(tried)).collect();
         let length = readable(self.canvas);
-        let mut of_target = Vec::with_capacity(all.len());
-        for some in all.chunks((ROWS / length.max(1)).max(1)) {
-            of_target.extend(self.log_probabilities(some, model)?);
+        let (mut of_target, mut rows) = (Vec::with_capacity(all.len()), 0);
+        for some in all.chunks(self.guidance.at_once(length, model.spec())) {
+            of_target.extend(self.log_probabilities(some, &mut rows, model)?);
         }
         let (untried, of_target) = of_target.split_first().map_or((0.0, &[][..]), |(first, others)| (*first, others));
         let mut gains: BTreeMap<usize, Vec<(TokenId, f64)>> = BTreeMap::new();
@@ -169,13 +210,14 @@ impl Classifying<'_> {
                 guide_by_classifier(logits, &tried, untried, self.guidance.scale);
             }
         }
-        Ok(Classified { logits, passes: all.len(), rows: all.len() * length })
+        Ok(Classified { logits, passes: all.len(), rows })
     }
 
-    /// The log-probability of the target on the canvas with each of these tokens in its place.
+    /// The log-probability of the target on the canvas with each of these tokens in its place; counts the rows that are read.
     fn log_probabilities(
         &self,
         tried: &[Option<(usize, TokenId)>],
+        rows: &mut usize,
         model: &Model<'_>,
     ) -> Result<Vec<f64>, GenerateError> {
         let hidden = self.guidance.positions(self.request);
@@ -188,8 +230,7 @@ impl Classifying<'_> {
             }
             let view = StepView {
                 canvas: &canvas,
-                // An end that is tried ends nothing yet, so that all are read over the same positions.
-                ends: &[],
+                ends: &self.request.ends,
                 key: self.key,
                 blocks: &[0],
                 positions: &target,
@@ -204,7 +245,7 @@ impl Classifying<'_> {
             };
             let mut branch = Branch::new(Reading::Hidden { positions: hidden.clone() });
             let shown = branch.input(&view, model).tokens;
-            branch.read(&view, &mut batch, model);
+            *rows += branch.read(&view, &mut batch, model);
             branches.push((branch, shown));
         }
         let queries = vec![Query::WholeRow; batch.requested()];

@@ -145,7 +145,7 @@ pub struct Statistics {
     /// Tokens written that are part of the result: neither given nor written before, nor an end token, nor behind one.
     pub tokens: usize,
     /// Times that the network read the canvas, once for all parts; a guided step counts two, since it reads it with and
-    /// without the given.
+    /// without the given, and a classifier each of its readings.
     pub forward_passes: usize,
     /// Rows read in all of them together: fewer than passes times positions where some are cached.
     pub rows_read: usize,

@@ -117,6 +117,7 @@ impl Case<'_> {
             ("insert_token", self.length_tokens()),
             ("guidance_scale", self.guidance_scale()),
             ("unconditional_prompt", self.unconditional_prompt()),
+            ("classifier_candidates", self.classifier_candidates()),
             ("cache", self.cache()),
             ("cache_refresh", self.cache_refresh()),
             ("churn", self.churn()),
@@ -441,6 +442,11 @@ impl Case<'_> {
     fn unconditional_prompt(&self) -> Option<String> {
         let nothing = self.settings().unconditional_prompt.is_some() && !self.settings().is_guided();
         nothing.then(|| "guidance scale 1 reads no unconditional branch".to_owned())
+    }
+
+    fn classifier_candidates(&self) -> Option<String> {
+        let nothing = self.settings().classifier().is_some_and(|classifier| classifier.scale() == 0.0);
+        nothing.then(|| "nothing is tried at a classifier scale of 0".to_owned())
     }
 
     fn edit_threshold(&self) -> Option<String> {

@@ -94,7 +94,7 @@ impl Request {
     }
 
     /// The first position that is no padding.
-    fn first(&self) -> usize {
+    pub(crate) fn first(&self) -> usize {
         (0..self.canvas.len()).take_while(|position| self.canvas.kind(*position) == Some(Kind::Padding)).count()
     }
 

@@ -100,7 +100,7 @@ pub(crate) struct SamplingFields {
     unconditional_prompt: Option<Vec<TokenId>>,
     /// A text that the writing aims at, with which the prompt begins: a classifier guides towards it (D-CBG).
     classifier_target: Option<String>,
-    /// How far the classifier is followed; 1 is the law of texts that begin with the target.
+    /// How far the classifier is followed: 0 is not at all, 1 by Bayes' rule.
     #[schema(minimum = 0.0, maximum = 1000000.0)]
     classifier_scale: Option<f64>,
     /// Tokens that are tried at each position; each takes a forward pass.

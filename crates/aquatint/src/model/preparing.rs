@@ -279,14 +279,14 @@ impl Model {
             let unused = parameters.iter().copied().filter(|parameter| options.requests(parameter));
             ineffective.extend(unused.map(|parameter| Ineffective { part: 0, parameter, reason: reason.to_owned() }));
         };
-        if options.classifier.target.is_none() {
-            unused(&ClassifierOptions::OF_TARGET, "no classifier target is named");
-        }
         let (text, media) = self.open_spans(prepared.template_canvas.canvas());
         if media.is_empty() {
             unused(&OF_MEDIA, "no picture and no sound is to be made");
         } else if text.is_empty() {
             unused(&OF_TEXT, "no text is to be written");
+        }
+        if options.classifier.target.is_none() && (media.is_empty() || !text.is_empty()) {
+            unused(&ClassifierOptions::OF_TARGET, "no classifier target is named");
         }
         prepared.ineffective = ineffective;
         Ok(prepared)

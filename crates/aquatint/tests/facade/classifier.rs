@@ -9,7 +9,7 @@ fn model() -> Model {
     Model::open(folder.to_str().unwrap()).unwrap()
 }
 
-/// Bonds that close a ring, over some seeds.
+/// Bonds that close a ring, over some seeds; a ring is opened and closed by a digit.
 fn rings(model: &Model, template: &str, classifier: &ClassifierOptions, constraint: Option<ConstraintSpec>) -> usize {
     let of = |seed| {
         let options = SamplingOptions {
@@ -24,16 +24,17 @@ fn rings(model: &Model, template: &str, classifier: &ClassifierOptions, constrai
         let outcome =
             model.watch(&prepared.template_canvas, &prepared.settings, &mut |_| ControlFlow::Continue(())).unwrap();
         let text = model.text(&prepared.template_canvas, &outcome);
-        let molecule = text.rsplit(']').next().unwrap();
+        let molecule = text.strip_prefix("[RINGS=1]").unwrap_or(&text);
+        assert!(!molecule.is_empty());
         molecule.chars().filter(char::is_ascii_digit).count() / 2
     };
-    (0..6).map(of).sum()
+    (0..4).map(of).sum()
 }
 
 #[test]
 fn molecules_have_the_rings_that_are_aimed_at() {
     let model = model();
-    let one = ClassifierOptions { target: Some("[RINGS=1]".to_owned()), scale: Some(4.0), candidates: Some(6) };
+    let one = ClassifierOptions { target: Some("[RINGS=1]".to_owned()), scale: Some(4.0), candidates: Some(4) };
     let none = ClassifierOptions::default();
     for constraint in [None, Some(ConstraintSpec::Molecule)] {
         let aimed = rings(&model, "[RINGS=1][[~50]]", &one, constraint.clone());

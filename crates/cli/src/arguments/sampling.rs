@@ -152,12 +152,12 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "TOKENS", help_heading = "Sampling")]
     pub(crate) unconditional_prompt: Option<TokenList>,
 
-    /// Classifier-based guidance (D-CBG) towards this text, with which the prompt begins: no step reads it, and of each token
-    /// that is written those are tried behind which the model predicts it
+    /// Classifier-based guidance (D-CBG) towards this text, with which the prompt begins: no step reads it, and tokens are
+    /// preferred behind which the model predicts it
     #[arg(long, value_name = "TEXT", help_heading = "Sampling")]
     pub(crate) classifier_target: Option<String>,
 
-    /// How far the classifier is followed; 1 is the law of texts that begin with the target [default: 1]
+    /// How far the classifier is followed: 0 is not at all, 1 by Bayes' rule [default: 1]
     #[arg(long, value_name = "S", help_heading = "Sampling")]
     pub(crate) classifier_scale: Option<f64>,
 

@@ -200,12 +200,13 @@ impl Track {
         planned: &PlannedStep,
         model: &Model<'_>,
     ) -> Result<Predictions, GenerateError> {
-        let biases = self.marked_biases(filling, (branches, answers), planned, model);
         let Filling { request, canvas, .. } = filling;
         let settings = request.part(self.part).settings();
         let mark = settings.watermark().map(|watermark| watermark.mark());
         let mut predictions = Predictions::default();
         let mut steered = self.steered(filling, (branches, answers), planned, model)?;
+        let guided = steered.as_ref().map(|steered| &steered.classified.logits);
+        let biases = self.marked_biases(filling, (branches, answers), guided, planned, model);
         let mut held: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         let mut whole: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
         for position in self.predicted(filling) {
@@ -304,8 +305,8 @@ impl Track {
         in_order.then(|| self.selected(filling, proposal, planned, model)).flatten()
     }
 
-    /// What the policy commits at this step by a proposal, where that can be said before all of it is drawn: where it writes
-    /// once and the step leaves something open.
+    /// What the policy commits at this step by a proposal, where it may choose before all of it is drawn and the step leaves
+    /// something open.
     fn selected(
         &self,
         filling: &Filling,
@@ -314,7 +315,7 @@ impl Track {
         model: &Model<'_>,
     ) -> Option<Vec<usize>> {
         let shows = planned.leads || self.opening || self.speculation.is_some();
-        if shows || !self.plan.writes_once(filling.settings(self.part), model.process) {
+        if shows || !self.plan.chooses_before(filling.settings(self.part), model.process) {
             return None;
         }
         let step = planned.with(proposal.len(), 0);
@@ -380,11 +381,12 @@ impl Track {
         }
     }
 
-    /// What the mark adds to the logits of the positions that this step predicts.
+    /// What the mark adds to the logits of the positions that this step predicts, some of which a classifier has guided.
     fn marked_biases(
         &self,
         filling: &Filling,
         answered: (&[Branch], &[Answer]),
+        guided: Option<&BTreeMap<usize, Vec<f32>>>,
         planned: &PlannedStep,
         model: &Model<'_>,
     ) -> Biases {
@@ -392,7 +394,8 @@ impl Track {
         let Some(Mark::Logits(marked)) = mark else { return Biases::new() };
         let mut all = Likeliest::new();
         for position in self.predicted(filling).into_iter().filter(|position| !self.is_constrained(*position)) {
-            if let Some(Answered::Logits(mut logits)) = self.answered(filling, answered, position) {
+            let own = guided.and_then(|guided| guided.get(&position)).cloned().map(Answered::Logits);
+            if let Some(Answered::Logits(mut logits)) = own.or_else(|| self.answered(filling, answered, position)) {
                 let draw = self.proposer.row_draw(&filling.canvas, position, planned, model);
                 all.insert(position, likeliest(&mut logits, &draw, marked.reads()));
             }

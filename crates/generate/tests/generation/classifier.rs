@@ -2,15 +2,17 @@
 
 use crate::chain::{Chain, MASK, process};
 use crate::real::small;
-use crate::refusals::refused;
+use crate::refusals::{message, refused};
 use aquatint_compute::{Cpu, CpuPath};
 use aquatint_diffusion::{Canvas, Layout, Process, ProcessKind, TokenId};
 use aquatint_generate::{
-    ClassifierGuidance, DenoisingEvent, Outcome, Part, Request, Settings, SettingsBuilder, generate,
+    ClassifierGuidance, DenoisingEvent, Mark, MarkedOrder, Outcome, Part, Request, Settings, SettingsBuilder,
+    Watermark, generate,
 };
 use aquatint_network::{Denoiser, Network, ProcessSpec};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// A text that begins with `given`, of which `open` positions are open.
 fn canvas(given: &[TokenId], open: usize) -> Canvas {
@@ -115,8 +117,8 @@ fn the_target_stands_behind_the_begin_token_and_more_may_be_given_behind_it() {
     assert_ne!(of(&[2, 5, 6], 500.0), of(&[2, 9, 6], 500.0));
 }
 
-/// The canvas as it stands and each candidate of each position that a step writes; of a process that writes all positions at
-/// each step, of all of them.
+/// The canvas as it stands and each candidate of each position that a step writes; where the policy cannot choose before, of all
+/// that are open.
 #[test]
 fn forward_passes_are_counted_and_announced() {
     let chain = Chain::mixed(4);
@@ -131,26 +133,72 @@ fn forward_passes_are_counted_and_announced() {
         // Two positions a step; there are three tokens, and the mask is none.
         assert_eq!(of(policy, 2, 9), (2 + 2 + 4 * 3, 2 + 2 + 4 * 4), "{policy}");
     }
-    let spec = small(|spec| spec.process = ProcessSpec { kind: ProcessKind::Uniform, ..ProcessSpec::default() });
-    let uniform = spec.process().unwrap().unwrap();
-    let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), spec, 1);
-    let guided = settings(|builder| builder.steps(3)).with_classifier(classifier(&[7], 1.0, 2));
-    let (outcome, announced) = filled(&network.unwrap(), uniform.as_ref(), Request::new(canvas(&[7], 4), guided));
-    assert_eq!(announced, 3 + 3 + 3 * 4 * 2);
-    assert!(outcome.statistics.forward_passes <= announced && outcome.statistics.forward_passes > 3 * 2);
+    // At scale 0 nothing is read.
+    let base = settings(|builder| builder.steps(4).policy_named("sequential"));
+    let of = |settings: Settings| {
+        let (outcome, announced) = filled(&chain, &process(), Request::new(canvas(&[2], 4), settings));
+        (outcome.statistics.forward_passes, announced)
+    };
+    assert_eq!(of(base.clone().with_classifier(classifier(&[2], 0.0, 2))).0, 4);
+    // A mark on the order chooses for itself: all that is open is tried.
+    let marked = base.with_watermark(Some(Arc::new(AnyOrder))).with_classifier(classifier(&[2], 1.0, 2));
+    assert_eq!(of(marked), (4 + 4 + (4 + 3 + 2 + 1) * 2, 4 + 4 + 4 * 4 * 2));
+}
+
+/// A mark on the order that is content with any.
+#[derive(Debug)]
+struct AnyOrder;
+
+impl Watermark for AnyOrder {
+    fn name(&self) -> &'static str {
+        "any"
+    }
+
+    fn mark(&self) -> Mark<'_> {
+        Mark::Order(self)
+    }
+}
+
+impl MarkedOrder for AnyOrder {
+    fn width(&self) -> usize {
+        2
+    }
+
+    fn score(&self, _: &[Option<TokenId>], _: usize, _: TokenId) -> f64 {
+        1.0
+    }
+}
+
+/// More canvases than one pass has.
+#[test]
+fn long_texts_are_read_in_several_passes() {
+    let network =
+        Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|spec| spec.context_length = 600), 1);
+    let network = network.unwrap();
+    let of = |candidates: usize| {
+        let settings = settings(|builder| builder.steps(2).policy_named("sequential").temperature(0.0).seed(3));
+        let given = [&[7][..], &[9; 595]].concat();
+        let mut canvas = canvas(&given, 4);
+        canvas.push_padding(3, MASK);
+        let settings = settings.with_classifier(classifier(&[7], 1e4, candidates));
+        filled(&network, &process(), Request::new(canvas, settings)).0
+    };
+    let (few, all) = (of(1), of(39));
+    assert_eq!(all.statistics.forward_passes, 2 + 2 + 4 * 39);
+    assert_eq!(all.statistics.rows_read, 600 * all.statistics.forward_passes);
+    assert_ne!(few.tokens, all.tokens);
 }
 
 #[test]
 fn a_classifier_that_cannot_guide_is_refused() {
-    let network = |change: fn(&mut aquatint_network::NetworkSpec)| {
-        Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(change), 1).unwrap()
-    };
+    let network_of = |spec| Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), spec, 1).unwrap();
+    let network = |change: fn(&mut aquatint_network::NetworkSpec)| network_of(small(change));
     let of = |target: &[TokenId], change: fn(SettingsBuilder) -> SettingsBuilder| {
         let settings = settings(change).with_classifier(classifier(target, 1.0, 4));
         refused(&network(|_| ()), Request::new(canvas(&[2, 3], 4), settings))
     };
-    let other =
-        "`classifier_target` is other tokens; allowed: what the text begins with | write it in front of the text, too";
+    let other = "`classifier_target` is other tokens; allowed: what the text begins with | write it in front of the \
+                 text, too; it has to end where a token of the model ends";
     assert_eq!(of(&[3], |builder| builder), other);
     assert_eq!(of(&[2, 3, MASK], |builder| builder), other);
     assert!(
@@ -163,10 +211,32 @@ fn a_classifier_that_cannot_guide_is_refused() {
     );
     let plain = settings(|builder| builder).with_classifier(classifier(&[2], 1.0, 4));
     let blocks = network(|spec| spec.attention = Layout::Block { length: 4 });
-    assert!(refused(&blocks, Request::new(canvas(&[2, 3], 4), plain.clone())).starts_with(
-        "`classifier_target` is set; allowed: models of tokens in which every position sees all others, without \
-             self-conditioning"
-    ));
+    let fitting = "`classifier_target` is set; allowed: models of masks in which every position sees all others, without \
+                   self-conditioning";
+    assert!(refused(&blocks, Request::new(canvas(&[2, 3], 4), plain.clone())).starts_with(fitting));
+    let uniform = ProcessSpec { kind: ProcessKind::Uniform, ..ProcessSpec::default() };
+    let uniform = network_of(small(|spec| spec.process = uniform));
+    let process = uniform.spec().process().unwrap().unwrap();
+    let request = Request::new(canvas(&[2, 3], 4), plain.clone());
+    let outcomes = generate(&uniform, process.as_ref(), &[request], &mut |_, _| ControlFlow::Continue(()));
+    assert!(message(outcomes[0].as_ref().unwrap_err()).starts_with(fitting));
+    // A prediction about the first position is in no row.
+    let shifted = network(|spec| spec.head.logit_shift = true);
+    let request = |begin| Request::new(canvas(&[2, 3], 4), plain.clone()).with_begin(begin);
+    assert!(
+        refused(&shifted, request(None)).starts_with("`classifier_target` is set; allowed: texts with a begin token")
+    );
+    let second = settings(|builder| builder).with_classifier(classifier(&[3], 1.0, 4));
+    filled(&shifted, &crate::chain::process(), Request::new(canvas(&[2, 3], 4), second).with_begin(Some(2)));
+    let mut long = canvas(&[2], 400);
+    long.push_padding(1, MASK);
+    let wide = network(|spec| spec.context_length = 500);
+    let many = settings(|builder| builder).with_classifier(classifier(&[2], 1.0, 39));
+    assert_eq!(
+        refused(&wide, Request::new(long, many)),
+        "`classifier_candidates` is 39 for blocks of 400 positions; allowed: 1048576 rows a step, where each candidate of a \
+         position takes 401 | try fewer candidates, or fill shorter blocks"
+    );
     let mut two = canvas(&[2, 3], 4);
     two.push_given(&[3]);
     two.push_open(2, false, MASK);

@@ -2,7 +2,7 @@
 
 use crate::chain::{END, MASK};
 use aquatint_diffusion::{Canvas, Counting, TokenId};
-use aquatint_generate::{ChangeKind, DenoisingEvent, FinishReason, Part, Request, Settings};
+use aquatint_generate::{ChangeKind, ClassifierGuidance, DenoisingEvent, FinishReason, Part, Request, Settings};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ pub(crate) struct Described {
     remasking: &'static str,
     temperature: f64,
     guidance: f64,
+    /// Guidance by a classifier in its place, where something is given in front.
+    classifier: bool,
     penalty: f64,
     presence: f64,
     bias: f64,
@@ -69,6 +71,11 @@ impl Described {
         }
         let settings = builder.build().expect("good settings");
         if matches!(self.parts, Parts::One) {
+            let may = self.classifier && self.guidance == 1.0 && self.edit == 1.0;
+            let target = self.before.first().filter(|_| may);
+            let classifier =
+                target.map(|target| ClassifierGuidance::new(vec![*target], 1.5, 2).expect("a good target"));
+            let settings = settings.with_classifier(classifier);
             return Request::new(canvas, settings).with_ends(Some(END));
         }
         let own = Settings::builder().steps(self.steps.div_ceil(2)).counting(Counting::Cosine).seed(!self.seed);
@@ -90,7 +97,7 @@ pub(crate) fn described() -> impl Strategy<Value = Described> {
         (any::<bool>(), 1..9usize, prop::sample::select(&POLICIES[..]), prop::sample::select(&REMASKINGS[..]));
     let draw = (
         prop::sample::select(vec![0.0, 0.7, 1.0]),
-        prop::sample::select(vec![1.0, 2.5]),
+        (prop::sample::select(vec![1.0, 2.5]), any::<bool>()),
         prop::sample::select(vec![1.0, 1.3]),
         prop::sample::select(vec![0.0, 0.7]),
         prop::sample::select(vec![0.0, -1.5]),
@@ -100,13 +107,13 @@ pub(crate) fn described() -> impl Strategy<Value = Described> {
     );
     (canvas, sampling, draw).prop_map(|(canvas, (blocks, steps, policy, remasking), draw)| {
         let (before, count, approximate, between, second, padding) = canvas;
-        let (temperature, guidance, penalty, presence, bias, min_p, edit, (seed, parts)) = draw;
+        let (temperature, (guidance, classifier), penalty, presence, bias, min_p, edit, (seed, parts)) = draw;
         // One block, or as many as there are open positions: both always divide.
         let block = blocks.then_some(1);
         #[rustfmt::skip]
         let described = Described {
             before, count, approximate, between, second, padding, block, steps, policy, remasking, temperature,
-            guidance, penalty, presence, bias, min_p, edit, seed, parts,
+            guidance, classifier, penalty, presence, bias, min_p, edit, seed, parts,
         };
         described
     })
