@@ -126,6 +126,16 @@ impl Prefix for Sentence {
         endings.extend(others.into_iter().take(BRANCHES / 2));
         endings
     }
+
+    /// Letters, digits and blanks: the first of each, since one is like another in most grammars.
+    fn repeatable(&mut self, is_allowed: &dyn Fn(TokenId) -> bool) -> Vec<TokenId> {
+        let tokens = self.next();
+        let first = |is_of: fn(&u8) -> bool| {
+            let is_one = |token: &TokenId| matches!(self.tokens.of(*token), [byte] if is_of(byte));
+            tokens.iter().copied().find(|token| is_one(token) && is_allowed(*token))
+        };
+        [u8::is_ascii_alphabetic, u8::is_ascii_digit, u8::is_ascii_whitespace].into_iter().filter_map(first).collect()
+    }
 }
 
 impl fmt::Debug for Grammars {

@@ -1,9 +1,10 @@
 //! Constraints that are kept from left to right: what one of them has to say of a text so far, and what fills a span.
 //!
 //! A [`Prefix`] says which tokens may come next; it does not say how many must follow. So a filler always holds a
-//! *witness*: tokens that end the text within the room that is left. A token that is drawn is taken only if a witness
-//! behind it is found. The search looks at few ways on; where it finds none for the tokens that are drawn, the next token
-//! of the witness is taken. So the text ends in the language, whatever the room.
+//! *witness*: tokens that end the text within the room that is left, or, in a span of exact length, with its last token. A
+//! token that is drawn is taken only if a witness behind it is found. The search looks at few ways on; where it finds none
+//! for the tokens that are drawn, the next token of the witness is taken. So the text ends in the language, whatever the
+//! room.
 
 use aquatint_diffusion::TokenId;
 use aquatint_diffusion::constraint::{Cell, PredictedRow, TokenSet};
@@ -39,6 +40,10 @@ pub(crate) trait Prefix: Clone + Send + 'static {
     /// The tokens that a search for an end tries next, the likeliest to lead to one first, of tokens that are allowed. Those
     /// that may not come are passed over.
     fn branches(&mut self, is_allowed: &dyn Fn(TokenId) -> bool) -> Vec<TokenId>;
+
+    /// Tokens that may likely stand here any number of times, of those that are allowed: they make a text as long as a span
+    /// of exact length.
+    fn repeatable(&mut self, is_allowed: &dyn Fn(TokenId) -> bool) -> Vec<TokenId>;
 }
 
 /// The bytes of each token, none for those that are no text.
@@ -71,7 +76,8 @@ impl Tokens {
 pub(crate) struct LeftToRightFiller<P> {
     prefix: P,
     tokens: Arc<Tokens>,
-    closing: TokenId,
+    /// The end token, where it may close the span; without one the length of the span is exact.
+    closing: Option<TokenId>,
     forbidden: Vec<TokenId>,
     is_behind_blank: bool,
     /// Tokens at the beginning of the span that the prefix has read.
@@ -86,18 +92,14 @@ impl<P: Prefix> LeftToRightFiller<P> {
     /// Makes ready to fill a span with a text that begins as `prefix`; `kind` is what it is, for messages.
     ///
     /// # Errors
-    /// When no end token may close the span, or no text was found that fits.
+    /// When what the span holds contradicts the prefix, or no text was found that fits.
     pub(crate) fn new(
         (kind, prefix): (&str, P),
         tokens: Arc<Tokens>,
         span: &SpanStart<'_>,
         is_behind_blank: bool,
     ) -> Result<Self, ConstraintError> {
-        let Some(closing) = span.closing else {
-            return Err(ConstraintError::Refused(format!(
-                "a {kind} is kept where an end token may close the hole, as in `[[~16]]`"
-            )));
-        };
+        let closing = span.closing;
         let forbidden = span.forbidden.iter().copied().filter(|token| !tokens.of(*token).is_empty()).collect();
         let (witness, drawn) = (VecDeque::new(), Vec::new());
         let mut filler = Self { prefix, tokens, closing, forbidden, is_behind_blank, read: 0, witness, drawn };
@@ -105,7 +107,8 @@ impl<P: Prefix> LeftToRightFiller<P> {
         let room = span.cells.len() - filler.read;
         let found = filler.search(&filler.prefix, room, filler.read);
         filler.witness = found.map(VecDeque::from).ok_or_else(|| {
-            ConstraintError::Refused(format!("no text of the {kind} was found that takes at most {room} tokens"))
+            let count = if closing.is_some() { "at most" } else { "exactly" };
+            ConstraintError::Refused(format!("no text of the {kind} was found that takes {count} {room} tokens"))
         })?;
         Ok(filler)
     }
@@ -121,7 +124,7 @@ impl<P: Prefix> LeftToRightFiller<P> {
         for cell in cells.iter().take(fixed).skip(self.read) {
             let Cell::Fixed(token) = *cell else { break };
             self.read += 1;
-            if token == self.closing {
+            if Some(token) == self.closing {
                 continue;
             }
             if !self.is_allowed(token, self.read - 1) {
@@ -153,15 +156,17 @@ impl<P: Prefix> LeftToRightFiller<P> {
         place: usize,
     ) -> Result<TokenId, ConstraintError> {
         let mut tokens = self.next(prefix, place);
-        if prefix.may_end() {
-            tokens.push(self.closing);
+        if let Some(closing) = self.closing
+            && prefix.may_end()
+        {
+            tokens.push(closing);
         }
         for _ in 0..DRAWS {
             if tokens.is_empty() {
                 break;
             }
             let token = row.draw(&TokenSet::new(tokens.clone()));
-            if token == self.closing {
+            if Some(token) == self.closing {
                 return Ok(token);
             }
             let mut behind = prefix.clone();
@@ -178,11 +183,12 @@ impl<P: Prefix> LeftToRightFiller<P> {
                 prefix.read(token).map_err(ConstraintError::Refused)?;
                 Ok(token)
             }
-            None => Ok(self.closing),
+            None => self.closing.ok_or(ConstraintError::Contradicted),
         }
     }
 
-    /// A witness behind a token, where there is room for one: what is left of the one before, that itself, or another.
+    /// A witness behind a token, where there is room for one: what is left of the one before, that itself, in a span of exact
+    /// length without one of its tokens, or another.
     fn witness_behind(
         &self,
         behind: &P,
@@ -194,10 +200,15 @@ impl<P: Prefix> LeftToRightFiller<P> {
             return Some(witness.iter().skip(1).copied().collect());
         }
         let again: Vec<TokenId> = witness.iter().copied().collect();
-        if again.len() <= room {
-            let mut tried = behind.clone();
-            if again.iter().all(|token| tried.read(*token).is_ok()) && tried.may_end() {
-                return Some(again.into());
+        if self.has_length(again.len(), room) && ends(behind, &again) {
+            return Some(again.into());
+        }
+        if self.closing.is_none() && again.len() == room + 1 {
+            // Of a token that is repeated any one can be left out.
+            let places = (0..=room).filter(|place| *place == 0 || again[*place] != again[place - 1]);
+            let mut shorter = places.map(|place| [&again[..place], &again[place + 1..]].concat());
+            if let Some(found) = shorter.find(|tokens| ends(behind, tokens)) {
+                return Some(found.into());
             }
         }
         if behind.shortest() > room {
@@ -213,9 +224,14 @@ impl<P: Prefix> LeftToRightFiller<P> {
         tokens
     }
 
-    /// Tokens from a place on that end the text, at most `room` of them; not every text that there is is found. What leaves
-    /// the first choices of [`Prefix::branches`] least is tried first (limited discrepancy search, Harvey & Ginsberg 1995),
-    /// and each text once.
+    /// Whether so many tokens fill the room that is left.
+    fn has_length(&self, tokens: usize, room: usize) -> bool {
+        if self.closing.is_some() { tokens <= room } else { tokens == room }
+    }
+
+    /// Tokens from a place on that end the text, at most `room` of them, or exactly so many; not every text that there is is
+    /// found. What leaves the first choices of [`Prefix::branches`] least is tried first (limited discrepancy search, Harvey
+    /// & Ginsberg 1995), and each text once.
     fn search(&self, from: &P, room: usize, place: usize) -> Option<Vec<TokenId>> {
         let mut nodes: Vec<Option<(P, Vec<TokenId>)>> = vec![Some((from.clone(), Vec::new()))];
         let mut open = BinaryHeap::from([Reverse((0, 0, 0))]);
@@ -228,10 +244,20 @@ impl<P: Prefix> LeftToRightFiller<P> {
             if !texts.insert(tokens.iter().flat_map(|token| self.tokens.of(*token)).copied().collect()) {
                 continue;
             }
-            if prefix.may_end() {
-                return Some(tokens);
+            if prefix.may_end()
+                && let Some(found) = self.lengthened(from, &tokens, room, place)
+            {
+                return Some(found);
             }
             if length >= room {
+                continue;
+            }
+            if self.closing.is_none() && length + 1 == room {
+                // Few texts have exactly this length: whatever may be the last token is looked at.
+                let last = self.next(&mut prefix, place + length).into_iter().find(|token| ends(&prefix, &[*token]));
+                if let Some(last) = last {
+                    return Some([tokens, vec![last]].concat());
+                }
                 continue;
             }
             let branches = prefix.branches(&|token| self.is_allowed(token, place + length));
@@ -250,6 +276,31 @@ impl<P: Prefix> LeftToRightFiller<P> {
         }
         None
     }
+
+    /// Tokens that end the text as these do and fill the room: where it has to be filled, with what may be repeated among
+    /// them, as far to the left as that goes, so that what has to be closed at the end still is.
+    fn lengthened(&self, from: &P, tokens: &[TokenId], room: usize, place: usize) -> Option<Vec<TokenId>> {
+        let (mut prefix, mut tokens, mut read) = (from.clone(), tokens.to_vec(), 0);
+        while !self.has_length(tokens.len(), room) {
+            let missing = room - tokens.len();
+            let repeated = prefix.repeatable(&|token| self.is_allowed(token, place + read));
+            let longer = |(token, count)| [&vec![token; count], &tokens[read..]].concat();
+            let mut tails = repeated.into_iter().flat_map(|token| [(token, missing), (token, 1)]).map(longer);
+            if let Some(tail) = tails.find(|tail| ends(&prefix, tail)) {
+                tokens.splice(read.., tail);
+            } else {
+                prefix.read(*tokens.get(read)?).ok()?;
+                read += 1;
+            }
+        }
+        Some(tokens)
+    }
+}
+
+/// Whether a text may end behind these tokens.
+fn ends<P: Prefix>(prefix: &P, tokens: &[TokenId]) -> bool {
+    let mut tried = prefix.clone();
+    tokens.iter().all(|token| tried.read(*token).is_ok()) && tried.may_end()
 }
 
 impl<P: Prefix> SpanFiller for LeftToRightFiller<P> {
@@ -260,11 +311,11 @@ impl<P: Prefix> SpanFiller for LeftToRightFiller<P> {
         for (index, cell) in cells.iter().enumerate().skip(self.read) {
             let Cell::Row(row) = cell else { break };
             let room = cells.len() - index - 1;
-            let token = match has_ended {
-                true => self.closing,
-                false => self.token(&mut prefix, &mut witness, row, room, index)?,
+            let token = match self.closing.filter(|_| has_ended) {
+                Some(closing) => closing,
+                None => self.token(&mut prefix, &mut witness, row, room, index)?,
             };
-            has_ended = token == self.closing;
+            has_ended = Some(token) == self.closing;
             self.drawn.push((token, witness.clone()));
         }
         Ok(self.drawn.iter().map(|(token, _)| *token).collect())

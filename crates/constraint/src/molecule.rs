@@ -33,6 +33,8 @@ struct Usable {
     numbers: HashMap<Vec<u8>, TokenId>,
     /// Those of [`ENDINGS`], in their order.
     endings: Vec<TokenId>,
+    /// The atom that chains are made of.
+    carbon: Option<TokenId>,
 }
 
 impl Usable {
@@ -55,6 +57,7 @@ impl Usable {
                 .map(|(bytes, id)| (bytes.to_vec(), id))
                 .collect(),
             endings: ENDINGS.into_iter().filter_map(of).collect(),
+            carbon: of("C"),
         }
     }
 
@@ -242,6 +245,10 @@ impl Prefix for Begun {
         let closing = opening.into_iter().chain(self.usable.branch).chain(numbers);
         let atoms = if self.reader.is_full() { &[][..] } else { &self.usable.endings };
         closing.chain(atoms.iter().copied()).chain(self.usable.dot).filter(|token| is_allowed(*token)).collect()
+    }
+
+    fn repeatable(&mut self, is_allowed: &dyn Fn(TokenId) -> bool) -> Vec<TokenId> {
+        self.usable.carbon.into_iter().filter(|token| is_allowed(*token)).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Grammars, which are not regular: brackets that match.
 
-use crate::{compiler, in_order, refused};
+use crate::{Hole, compiler, in_order, in_order_between, refused};
 use aquatint_constraint::ConstraintSpec;
 use aquatint_generate::{CommitOrder, ConstraintError};
 
@@ -92,4 +92,39 @@ fn mistakes_and_holes_that_are_too_short_are_refused() {
         in_order(constraint.plain.as_ref(), 4, 0),
         Err(ConstraintError::Refused("no text of the grammar was found that takes at most 4 tokens".to_owned()))
     );
+}
+
+#[test]
+fn a_hole_of_exact_length_has_so_many_tokens_and_holds_a_sentence() {
+    let sums = compiler().compile(&spec(SUMS)).unwrap();
+    // A sum of four characters does not end in digits alone.
+    for length in [1, 2, 3, 4, 5, 8, 12, 24] {
+        for seed in 0..6 {
+            let text = in_order_between(sums.plain.as_ref(), ("", ""), Hole::Exactly(length), seed)
+                .unwrap_or_else(|error| panic!("{length}: {error}"));
+            assert!(is_sum(&text), "{length}: {text:?}");
+        }
+    }
+    let grammar = "start: \"{\\\"name\\\":\" STRING \",\\\"age\\\":\" AGE \"}\"\nSTRING: /\"[A-Za-z ,.]{0,16}\"/\nAGE: /[1-9]?[0-9]/";
+    let constraint = compiler().compile(&spec(grammar)).unwrap();
+    for seed in 0..6 {
+        let text = in_order_between(constraint.plain.as_ref(), ("", ""), Hole::Exactly(24), seed).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(value["name"].is_string() && value["age"].as_u64().is_some_and(|age| age < 100), "{text}");
+    }
+    let said = in_order_between(constraint.plain.as_ref(), ("", ""), Hole::Exactly(40), 0).unwrap_err().to_string();
+    assert_eq!(said, "no text of the grammar was found that takes exactly 40 tokens");
+}
+
+#[test]
+fn what_is_written_in_a_hole_that_an_end_token_may_close_stays_what_it_was() {
+    let constraint = compiler().compile(&spec(SUMS)).unwrap();
+    let cases = [
+        (3, ["783", "562", "122", "(6)"]),
+        (8, ["782", "507 + 123", "123", "(712) + 1"]),
+        (24, ["785", "508 + 129 + 127", "123", "(712)"]),
+    ];
+    for (length, texts) in cases {
+        assert_eq!([0, 1, 2, 3].map(|seed| in_order(constraint.plain.as_ref(), length, seed).unwrap()), texts);
+    }
 }

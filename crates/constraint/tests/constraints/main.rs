@@ -41,43 +41,52 @@ fn refusal(error: &CompileError) -> String {
 /// A text of a constraint in a hole of so many tokens at most, drawn from predictions that are noise, position after
 /// position in an order that is drawn, too.
 fn text(constraint: &dyn Constraint, length: usize, seed: u64) -> Result<String, ConstraintError> {
-    written(constraint, ("", ""), length, seed, |draws, open| {
+    written(constraint, ("", ""), Hole::AtMost(length), seed, |draws, open| {
         open.iter().copied().filter(|_| draws.below(2) == 0).collect()
     })
 }
 
 /// The same from left to right, a few tokens at once.
 fn in_order(constraint: &dyn Constraint, length: usize, seed: u64) -> Result<String, ConstraintError> {
-    in_order_between(constraint, ("", ""), length, seed)
+    in_order_between(constraint, ("", ""), Hole::AtMost(length), seed)
+}
+
+/// How many tokens a hole has.
+#[derive(Clone, Copy)]
+enum Hole {
+    AtMost(usize),
+    Exactly(usize),
 }
 
 /// The same with texts before and behind the hole.
 fn in_order_between(
     constraint: &dyn Constraint,
     around: (&str, &str),
-    length: usize,
+    hole: Hole,
     seed: u64,
 ) -> Result<String, ConstraintError> {
-    written(constraint, around, length, seed, |draws, open| {
-        open[..open.len().min(1 + draws.below(3) as usize)].to_vec()
-    })
+    written(constraint, around, hole, seed, |draws, open| open[..open.len().min(1 + draws.below(3) as usize)].to_vec())
 }
 
 /// Draws until nothing is open; `commits` chooses which of the open positions keep what was drawn for them.
 fn written(
     constraint: &dyn Constraint,
     around: (&str, &str),
-    length: usize,
+    hole: Hole,
     seed: u64,
     commits: impl Fn(&mut Draws, &[usize]) -> Vec<usize>,
 ) -> Result<String, ConstraintError> {
     let vocabulary = vocabulary();
     let end = vocabulary.role(Role::End).unwrap();
+    let (length, closing) = match hole {
+        Hole::AtMost(length) => (length, Some(end)),
+        Hole::Exactly(length) => (length, None),
+    };
     let start = vec![Cell::Free; length];
     let tokens = |text: &str| vocabulary.encode(text).unwrap();
     let mut filler = constraint.begin(&SpanStart {
         cells: &start,
-        closing: Some(end),
+        closing,
         forbidden: &[end],
         before: Some(&tokens(around.0)),
         after: Some(&tokens(around.1)),
@@ -104,6 +113,7 @@ fn written(
         }
     }
     let tokens: Vec<TokenId> = holds.into_iter().flatten().take_while(|token| *token != end).collect();
+    assert!(tokens.len() == length || matches!(hole, Hole::AtMost(_)), "{tokens:?} are not {length}");
     assert_eq!(vocabulary.broken_bytes(&tokens), 0);
     Ok(vocabulary.decode(&tokens))
 }

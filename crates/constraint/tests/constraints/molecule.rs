@@ -1,6 +1,6 @@
 //! Molecules, from predictions that are noise.
 
-use super::{in_order, in_order_between, refusal, vocabulary};
+use super::{Hole, in_order, in_order_between, refusal, vocabulary};
 use aquatint_constraint::{Compiler, ConstraintSpec, TextSet};
 use aquatint_diffusion::TokenId;
 use aquatint_diffusion::constraint::Cell;
@@ -51,8 +51,8 @@ fn fragments_that_are_given_become_one_molecule() {
     ];
     for around @ (before, after) in around {
         for seed in 0..6 {
-            let text =
-                in_order_between(constraint.as_ref(), around, 14, seed).unwrap_or_else(|e| panic!("{around:?}: {e}"));
+            let text = in_order_between(constraint.as_ref(), around, Hole::AtMost(14), seed)
+                .unwrap_or_else(|e| panic!("{around:?}: {e}"));
             let whole = format!("{before}{text}{after}");
             let molecule = Molecule::parse(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
             assert_eq!(molecule.parts(), 1, "{whole}");
@@ -96,7 +96,7 @@ fn what_stands_around_a_hole_is_part_of_the_molecule() {
     let constraint = constraint();
     for around @ (before, after) in [("C1CC", "CC1"), ("c1ccc(", ")cc1"), ("C1CC", "CC2CC2"), ("", "C"), ("N(", ")C")] {
         for seed in 0..6 {
-            let text = in_order_between(constraint.as_ref(), around, 10, seed).unwrap();
+            let text = in_order_between(constraint.as_ref(), around, Hole::AtMost(10), seed).unwrap();
             let whole = format!("{before}{text}{after}");
             Molecule::parse(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
         }
@@ -168,14 +168,65 @@ fn properties_before_a_molecule_are_no_part_of_it_where_they_are_tokens() {
 }
 
 #[test]
-fn a_second_hole_and_one_of_exact_length_are_refused() {
+fn a_second_hole_is_refused() {
     let end = vocabulary().role(Role::End).unwrap();
     let cells = [Cell::Free; 4];
     let start = SpanStart { cells: &cells, closing: Some(end), forbidden: &[], before: Some(&[]), after: None };
-    let said = |start: &SpanStart<'_>| constraint().begin(start).unwrap_err().to_string();
-    assert_eq!(said(&start), "a molecule has one hole, and there is another in this canvas");
-    let exact = SpanStart { closing: None, after: Some(&[]), ..start };
-    assert_eq!(said(&exact), "a molecule is kept where an end token may close the hole, as in `[[~16]]`");
+    let said = constraint().begin(&start).unwrap_err().to_string();
+    assert_eq!(said, "a molecule has one hole, and there is another in this canvas");
+}
+
+#[test]
+fn a_hole_of_exact_length_has_so_many_tokens_and_leaves_a_molecule() {
+    let constraint = constraint();
+    let around = [
+        ("", ""),
+        ("c1ccc(", ")cc1"),
+        ("C1CC", "CC1"),
+        ("c1ccc", ""),
+        ("CC(=O)N", ""),
+        ("F", "F"),
+        ("N(", ")C"),
+        ("c1ccc(", "C2CCCC2)cc1"),
+        ("C1CC2CC1", "CC2"),
+        ("", "C1CC1"),
+    ];
+    for around @ (before, after) in around {
+        for (length, seed) in (1..=8).flat_map(|length| (0..3).map(move |seed| (length, seed))) {
+            let text = in_order_between(constraint.as_ref(), around, Hole::Exactly(length), seed)
+                .unwrap_or_else(|error| panic!("{length} tokens in {around:?}: {error}"));
+            let whole = format!("{before}{text}{after}");
+            let molecule = Molecule::parse(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
+            assert_eq!(molecule.parts(), 1, "{whole}");
+        }
+    }
+}
+
+#[test]
+fn an_exact_length_that_no_text_has_is_refused() {
+    let said = |around, length| {
+        in_order_between(constraint().as_ref(), around, Hole::Exactly(length), 0).unwrap_err().to_string()
+    };
+    // The ring and the branch have to be closed, and fluorine holds one bond only.
+    assert_eq!(said(("C1CC(C", ""), 1), "no text of the molecule was found that takes exactly 1 tokens");
+    assert_eq!(said(("CF", ""), 3), "no text of the molecule was found that takes exactly 3 tokens");
+    // One token may be any.
+    let only = in_order_between(constraint().as_ref(), ("C1CC", "C)C1"), Hole::Exactly(1), 0).unwrap();
+    assert_eq!(only, "(");
+}
+
+#[test]
+fn what_is_written_in_a_hole_that_an_end_token_may_close_stays_what_it_was() {
+    let cases = [
+        (("", ""), 6, ["c8Bon8", "c=5pN5", "n5CP5C", "B/PF"]),
+        (("c1ccc(", ")cc1"), 6, ["coBc11", "on=cN11", "n5:bc5", "-Br"]),
+        (("C1CC", "CC1"), 10, ["cc-P(nn8)8", "on0s4:bC4n0", "12b1:c/2=CC", "#I\\I7bOS-7"]),
+        (("c1ccc%10cc1.", ""), 12, ["c14SCS%101c4", "c:9(I)I%10c9", "n53c%10bP5B3", "Bc/1:b:b1%10"]),
+    ];
+    for (around, length, texts) in cases {
+        let text = |seed| in_order_between(constraint().as_ref(), around, Hole::AtMost(length), seed).unwrap();
+        assert_eq!([0, 1, 2, 3].map(text), texts, "{around:?}");
+    }
 }
 
 #[test]
