@@ -8,6 +8,7 @@ unpacked. RDKit is needed for `--properties`, `--randomised` and `--fragments` o
 - valid.txt: `--valid` molecules of the training set, those with the least hash. The benchmark has no set to choose a
   model by, and its test sets are left alone.
 - test.txt, test_scaffolds.txt: its two test sets, of which the second has scaffolds that no other molecule has.
+- beginnings.txt: the first symbol of each of 10,000 molecules of train.txt, prompts of `recipes/reward/molecules.toml`.
 
 SMILES are those of the files: the canonical form of RDKit, by which the benchmark's novelty counts. The lines of train.txt are
 shuffled by the same hash.
@@ -50,6 +51,8 @@ SYMBOL = re.compile(r"\[[^\[\]\s]+\]|Br|Cl|%[0-9]{2}|.")
 MOST_SYMBOLS = 54
 # The same of a fragment sequence.
 MOST_OF_SEQUENCE = 59
+# Of how many molecules the first symbol is written.
+BEGINNINGS = 10_000
 # Stands in a fragment for the number of a bond that is cut, until the order of the fragments gives it one.
 CUT = "?"
 # Of each property the lowest and the highest bin; bins are whole numbers.
@@ -191,6 +194,7 @@ def main():
     if not 0 < arguments.valid < len(shuffled):
         raise SystemExit(f"--valid is {arguments.valid}; allowed: 1 to {len(shuffled) - 1}")
     sets["valid"], train = shuffled[: arguments.valid], shuffled[arguments.valid :][: arguments.limit]
+    sets["beginnings"] = [SYMBOL.match(row)[0] for row in train[:BEGINNINGS]]
     for name, rows, others in (("train", train, arguments.randomised), ("valid", sets["valid"], 0)):
         of = {form: row for row in rows for form in forms_of(row, arguments, others)}
         sets[name] = sorted(of, key=by_hash)
