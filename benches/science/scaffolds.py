@@ -56,7 +56,11 @@ def decoration(molecule, length, draw):
     whole = Chem.RWMol(scaffold)
     dummy = whole.AddAtom(Chem.Atom(0))
     whole.AddBond(draw.choice(free), dummy, Chem.BondType.SINGLE)
-    Chem.SanitizeMol(whole)
+    try:
+        Chem.SanitizeMol(whole)
+    except ValueError:
+        # A scaffold may keep an atom of its molecule whose valence has no room left.
+        return None
     return with_hole(whole, f"[[~{length}]]", draw)
 
 
