@@ -217,8 +217,9 @@ impl RewardObjective {
     /// What is read of some completions in a step.
     fn plans(&self, rollout: &Rollout, some: Range<usize>, step: u64) -> Vec<Plan> {
         let plan = |(number, completion): (usize, &Completion)| {
-            let Completion { positions, committed, advantage, .. } = completion;
-            let drawn = Drawn { positions: positions.clone(), committed, advantage: advantage.0 };
+            let Completion { positions, committed, behind, advantage, .. } = completion;
+            let (positions, behind) = (positions.clone(), behind.committed.as_slice());
+            let drawn = Drawn { positions, committed, behind, advantage: advantage.0 };
             self.estimator.plan(&drawn, &mut self.key.fold(READINGS).at(number as u64, step))
         };
         some.clone().zip(&rollout.completions[some]).map(plan).collect()

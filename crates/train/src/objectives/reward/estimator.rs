@@ -16,8 +16,22 @@ pub(super) struct Drawn<'a> {
     pub(super) positions: Range<usize>,
     /// The step that committed each of them.
     pub(super) committed: &'a [u32],
+    /// The same of the positions behind its end, which the network read while it was drawn and which are no part of it;
+    /// [`NEVER`] where none did.
+    pub(super) behind: &'a [u32],
     /// Its advantage within its group.
     pub(super) advantage: f64,
+}
+
+/// The step that committed what was left open.
+pub(super) const NEVER: u32 = u32::MAX;
+
+impl Drawn<'_> {
+    /// The positions behind the end that were open before a step.
+    pub(super) fn open_behind(&self, step: u32) -> impl Iterator<Item = usize> {
+        let behind = (self.positions.end..).zip(self.behind);
+        behind.filter(move |(_, committed)| **committed >= step).map(|(position, _)| position)
+    }
 }
 
 /// A way to estimate.
@@ -146,16 +160,12 @@ pub(super) fn complement(length: usize, hidden: &[usize]) -> Vec<usize> {
 }
 
 /// A reading of a mask over the positions of a completion, whose terms all weigh the same; `estimate` says which estimate
-/// an index is part of.
-pub(super) fn reading(
-    positions: &Range<usize>,
-    mask: &[usize],
-    weight: f64,
-    estimate: impl Fn(usize) -> usize,
-) -> Reading {
-    let position = |index: &usize| positions.start + index;
+/// an index is part of. What lies behind its end is hidden.
+pub(super) fn reading(drawn: &Drawn<'_>, mask: &[usize], weight: f64, estimate: impl Fn(usize) -> usize) -> Reading {
+    let position = |index: &usize| drawn.positions.start + index;
     let term = |index: &usize| Term { position: position(index), estimate: estimate(*index), weight };
-    Reading { hidden: mask.iter().map(position).collect(), terms: mask.iter().map(term).collect() }
+    let hidden = mask.iter().map(position).chain(drawn.open_behind(0)).collect();
+    Reading { hidden, terms: mask.iter().map(term).collect() }
 }
 
 #[cfg(test)]
@@ -188,6 +198,15 @@ mod tests {
         }
         assert_eq!(masks(LENGTH, 1, &mut Key::new(1).at(0, 0)).len(), 1);
         assert_eq!(masks(1, 2, &mut Key::new(1).at(0, 0)), [[0], [0]]);
+    }
+
+    #[test]
+    fn what_lies_behind_an_end_is_hidden_and_has_no_term() {
+        let drawn = Drawn { positions: 3..6, committed: &[0, 4, 1], behind: &[2, NEVER, 5], advantage: 1.0 };
+        assert_eq!(drawn.open_behind(3).collect::<Vec<_>>(), [7, 8]);
+        let reading = reading(&drawn, &[0, 2], 1.0, |index| index);
+        assert_eq!(reading.hidden, [3, 5, 6, 7, 8]);
+        assert_eq!(reading.terms.iter().map(|term| term.position).collect::<Vec<_>>(), [3, 5]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A rollout: completions that the present model draws, with what they are worth.
 
+use super::estimator::NEVER;
 use super::prompts::Prompt;
 use crate::TrainError;
 use crate::objective::Step;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Held-out prompts that are drawn together are drawn to the end.
-static NEVER: AtomicBool = AtomicBool::new(false);
+static NEVER_STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// The completions of some steps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub(crate) struct Completion {
     pub(crate) positions: Range<usize>,
     /// The step that committed each of them.
     pub(super) committed: Vec<u32>,
+    /// What the network read behind its end while it was drawn: nothing of it counts.
+    #[serde(default)]
+    pub(super) behind: Behind,
     pub(crate) reward: Exact,
     pub(crate) solved: bool,
     /// Forward passes that it took.
@@ -52,6 +56,15 @@ pub(crate) struct Completion {
     pub(super) advantage: Exact,
     /// The estimates of the model that drew it, for each update but the first.
     pub(super) before: Vec<Vec<Exact>>,
+}
+
+/// Positions that lie behind an end.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Behind {
+    pub(super) tokens: Vec<TokenId>,
+    /// The step that committed each of them, [`NEVER`](super::estimator::NEVER) for what was left open.
+    pub(super) committed: Vec<u32>,
 }
 
 /// A real number that is saved as its bits.
@@ -75,12 +88,15 @@ impl Rollout {
     /// The completions as canvases to learn from.
     pub(super) fn canvases(&self, length: usize) -> CanvasBatch {
         let mut batch = CanvasBatch { length, ..CanvasBatch::default() };
-        for (number, Completion { tokens, positions, .. }) in self.completions.iter().enumerate() {
-            let padding = length.saturating_sub(tokens.len());
-            batch.tokens.extend(tokens.iter().copied().chain(std::iter::repeat_n(0, padding)));
-            batch.documents.extend(std::iter::repeat_n(number as u32, tokens.len()));
+        for (number, Completion { tokens, positions, behind, .. }) in self.completions.iter().enumerate() {
+            // Only an end that a completion wrote has something behind it, and then nothing is given there.
+            let used = tokens.len() + behind.tokens.len();
+            let padding = length.saturating_sub(used);
+            batch.tokens.extend(tokens.iter().chain(&behind.tokens).copied().chain(std::iter::repeat_n(0, padding)));
+            batch.documents.extend(std::iter::repeat_n(number as u32, used));
             batch.documents.extend(std::iter::repeat_n(PADDING_DOCUMENT, padding));
-            batch.given.extend((0..tokens.len()).map(|position| !positions.contains(&position)));
+            let is_open = |position: usize| positions.contains(&position) || position >= tokens.len();
+            batch.given.extend((0..used).map(|position| !is_open(position)));
             batch.given.extend(std::iter::repeat_n(false, padding));
             // Nothing of it is text of the data.
             batch.text_bytes.extend(std::iter::repeat_n(0, length));
@@ -167,6 +183,7 @@ impl Drawer<'_> {
             committed: written.committed[written.positions.clone()].iter().map(|step| step.unwrap_or(0)).collect(),
             tokens: written.canvas,
             positions: written.positions,
+            behind: written.behind,
             reward: Exact(score.total),
             solved: score.solved,
             passes: written.passes,
@@ -190,7 +207,7 @@ impl Drawer<'_> {
             if !go_on(completions.len() as u64) {
                 return Ok(None);
             }
-            let step = Step { number: 0, canvases: some.len(), ranks: &Alone, stop: &NEVER };
+            let step = Step { number: 0, canvases: some.len(), ranks: &Alone, stop: &NEVER_STOPPED };
             completions.extend(self.draw(denoiser, step, some, completions.len())?);
         }
         Ok(Some(completions))
@@ -247,6 +264,7 @@ struct Written {
     reference: Option<String>,
     canvas: Vec<TokenId>,
     committed: Vec<Option<u32>>,
+    behind: Behind,
     positions: Range<usize>,
     passes: u64,
 }
@@ -260,14 +278,16 @@ impl Written {
         let mut tokens = canvas.tokens().to_vec();
         let mut committed = filling.committed;
         // What fell away behind an end is no part of the text.
-        tokens.drain(end..start + prompt.length);
-        committed.drain(end..start + prompt.length);
+        let fallen = tokens.drain(end..start + prompt.length).collect();
+        let steps = committed.drain(end..start + prompt.length);
+        let behind = Behind { tokens: fallen, committed: steps.map(|step| step.unwrap_or(NEVER)).collect() };
         Some(Self {
             prompt_text: vocabulary.decode(prompt.tokens),
             text: vocabulary.decode(&tokens[start..end]),
             reference: prompt.reference.map(|reference| vocabulary.decode(reference)),
             canvas: tokens,
             committed,
+            behind,
             positions: start..end,
             passes: statistics.forward_passes as u64,
         })
@@ -281,5 +301,35 @@ impl Written {
             canvas: &self.canvas,
             committed: &self.committed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What lay behind an end is on the canvas that is read, as an open position like the completion's own; what is given behind
+    /// a completion of known length is given.
+    #[test]
+    fn canvases_are_those_on_which_completions_were_drawn() {
+        let completion = |tokens: &[TokenId], positions: Range<usize>, fallen: &[TokenId]| Completion {
+            tokens: tokens.to_vec(),
+            committed: vec![0; positions.len()],
+            positions,
+            behind: Behind { tokens: fallen.to_vec(), committed: vec![NEVER; fallen.len()] },
+            reward: Exact(0.0),
+            solved: false,
+            passes: 1,
+            advantage: Exact(0.0),
+            before: Vec::new(),
+        };
+        let completions = vec![completion(&[5, 6, 1], 1..3, &[7, 0]), completion(&[5, 6, 7, 1], 1..3, &[])];
+        let batch = Rollout { step: 0, completions, entropy: None }.canvases(6);
+        assert_eq!(batch.tokens, [5, 6, 1, 7, 0, 0, 5, 6, 7, 1, 0, 0]);
+        let (given, open) = (true, false);
+        assert_eq!(batch.given[..5], [given, open, open, open, open]);
+        assert_eq!(batch.given[6..10], [given, open, open, given]);
+        let padding = PADDING_DOCUMENT;
+        assert_eq!(batch.documents, [0, 0, 0, 0, 0, padding, 1, 1, 1, 1, padding, padding]);
     }
 }

@@ -18,7 +18,7 @@ impl Estimator for Bound {
         let masks = masks(positions.len(), self.readings, draws);
         // L/n of each of n hidden tokens, over the L tokens of the completion.
         let weight = |mask: &[usize]| 1.0 / (mask.len() * masks.len()) as f64;
-        let readings = masks.iter().map(|mask| reading(positions, mask, weight(mask), |_| 0)).collect();
+        let readings = masks.iter().map(|mask| reading(drawn, mask, weight(mask), |_| 0)).collect();
         Plan { readings, estimates: 1, combination: Combination::Sum }
     }
 }
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn it_is_the_bound_on_average_alone_and_in_pairs() {
         const DRAWS: u64 = 40_000;
-        let drawn = Drawn { positions: 0..LENGTH, committed: &[0; LENGTH], advantage: 1.0 };
+        let drawn = Drawn { positions: 0..LENGTH, committed: &[0; LENGTH], behind: &[], advantage: 1.0 };
         for readings in [1, 2, 4] {
             let mut sum = 0.0;
             for draw in 0..DRAWS {

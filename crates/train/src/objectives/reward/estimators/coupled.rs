@@ -19,18 +19,17 @@ pub(super) struct Coupled;
 
 impl Estimator for Coupled {
     fn plan(&self, drawn: &Drawn<'_>, draws: &mut Draws) -> Plan {
-        let positions = &drawn.positions;
-        let length = positions.len();
+        let length = drawn.positions.len();
         let all: Vec<usize> = (0..length).collect();
         let own = |index| index;
         let readings = match counts(length) {
             // Nothing is left to complement one token.
-            None => vec![reading(positions, &all, 1.0, own)],
+            None => vec![reading(drawn, &all, 1.0, own)],
             Some((least, most)) => {
                 let count = least + draws.below((most - least + 1) as u64) as usize;
                 let first = draws.choose(length, count);
                 let second = complement(length, &first);
-                let part = |mask: &[usize]| reading(positions, mask, length as f64 / (PARTS * mask.len() as f64), own);
+                let part = |mask: &[usize]| reading(drawn, mask, length as f64 / (PARTS * mask.len() as f64), own);
                 vec![part(&all), part(&first), part(&second)]
             }
         };
@@ -87,7 +86,8 @@ mod tests {
     #[test]
     fn the_gradient_is_on_average_that_of_all_masks() {
         const DRAWS: u64 = 200_000;
-        let (start, drawn) = (7, Drawn { positions: 7..7 + LENGTH, committed: &[0; LENGTH], advantage: 1.0 });
+        let (start, drawn) =
+            (7, Drawn { positions: 7..7 + LENGTH, committed: &[0; LENGTH], behind: &[], advantage: 1.0 });
         let mut found = Weights::new();
         for draw in 0..DRAWS {
             let plan = Coupled.plan(&drawn, &mut Key::new(5).at(draw, 0));
@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn short_completions_are_read_too() {
         assert_eq!((counts(1), counts(2), counts(3), counts(10)), (None, Some((1, 1)), Some((1, 2)), Some((2, 8))));
-        let plan = Coupled.plan(&Drawn { positions: 4..5, committed: &[0], advantage: 1.0 }, &mut Key::new(0).at(0, 0));
+        let plan = Coupled
+            .plan(&Drawn { positions: 4..5, committed: &[0], behind: &[], advantage: 1.0 }, &mut Key::new(0).at(0, 0));
         assert_eq!((plan.readings.len(), plan.readings[0].terms[0].weight), (1, 1.0));
     }
 }

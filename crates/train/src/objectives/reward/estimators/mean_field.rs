@@ -17,7 +17,7 @@ impl Estimator for MeanField {
         let prompt = (0..positions.start).filter(|_| draws.uniform() < self.hidden_prompt);
         let prompt: Vec<usize> = prompt.collect();
         let all: Vec<usize> = (0..positions.len()).collect();
-        let mut whole = reading(positions, &all, 1.0, |index| index);
+        let mut whole = reading(drawn, &all, 1.0, |index| index);
         whole.hidden.splice(0..0, prompt);
         Plan { readings: vec![whole], estimates: positions.len(), combination: Combination::Sum }
     }
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn every_token_counts_once_and_a_share_of_the_prompt_is_hidden() {
-        let drawn = Drawn { positions: 200..203, committed: &[0; 3], advantage: 1.0 };
+        let drawn = Drawn { positions: 200..203, committed: &[0; 3], behind: &[], advantage: 1.0 };
         let mut hidden = 0;
         for draw in 0..100 {
             let plan = MeanField { hidden_prompt: 0.15 }.plan(&drawn, &mut Key::new(2).at(draw, 0));

@@ -24,7 +24,7 @@ impl Estimator for Trace {
             let from = |least: u32| (0..positions.len()).filter(move |index| drawn.committed[*index] >= least);
             let term = |index| Term { position: at(index), estimate: index, weight: 1.0 };
             Reading {
-                hidden: from(first).map(at).collect(),
+                hidden: from(first).map(at).chain(drawn.open_behind(first)).collect(),
                 terms: from(first).filter(|index| drawn.committed[*index] <= last).map(term).collect(),
             }
         };
@@ -35,12 +35,23 @@ impl Estimator for Trace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::estimator::NEVER;
     use super::*;
     use aquatint_diffusion::Key;
 
+    /// Of what lies behind an end a reading shows what was there at its step.
+    #[test]
+    fn what_fell_away_is_shown_from_the_step_that_committed_it_on() {
+        let drawn = Drawn { positions: 2..4, committed: &[0, 3], behind: &[1, NEVER], advantage: 1.0 };
+        let plan = Trace { readings: 2 }.plan(&drawn, &mut Key::new(0).at(0, 0));
+        let hidden: Vec<&[usize]> = plan.readings.iter().map(|reading| reading.hidden.as_slice()).collect();
+        assert_eq!(hidden, [&[2, 3, 4, 5][..], &[3, 5]]);
+        assert!(plan.readings.iter().flat_map(|reading| &reading.terms).all(|term| term.position < 4));
+    }
+
     #[test]
     fn each_token_is_predicted_once_from_what_was_there() {
-        let drawn = Drawn { positions: 10..15, committed: &[2, 0, 7, 2, 4], advantage: 1.0 };
+        let drawn = Drawn { positions: 10..15, committed: &[2, 0, 7, 2, 4], behind: &[], advantage: 1.0 };
         let plan = |readings| Trace { readings }.plan(&drawn, &mut Key::new(0).at(0, 0));
         let shown = |plan: &Plan| {
             let one = |reading: &Reading| {

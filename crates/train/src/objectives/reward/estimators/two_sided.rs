@@ -20,11 +20,10 @@ pub(super) struct TwoSided {
 
 impl Estimator for TwoSided {
     fn plan(&self, drawn: &Drawn<'_>, draws: &mut Draws) -> Plan {
-        let positions = &drawn.positions;
-        let length = positions.len();
+        let length = drawn.positions.len();
         let masks = masks(length, self.readings, draws);
         let weight = |mask: &[usize]| length as f64 / (mask.len() * masks.len()) as f64;
-        let readings = masks.iter().map(|mask| reading(positions, mask, weight(mask), |index| index)).collect();
+        let readings = masks.iter().map(|mask| reading(drawn, mask, weight(mask), |index| index)).collect();
         let combination = if drawn.advantage < 0.0 { Combination::Power(POWER) } else { Combination::Sum };
         Plan { readings, estimates: length, combination }
     }
@@ -53,7 +52,7 @@ mod tests {
     #[test]
     fn the_two_sides_hold_the_log_probability_between_them() {
         let sum = |completion: usize, advantage: f64| {
-            let drawn = Drawn { positions: 0..LENGTH, committed: &[0; LENGTH], advantage };
+            let drawn = Drawn { positions: 0..LENGTH, committed: &[0; LENGTH], behind: &[], advantage };
             let plan = TwoSided { readings: 20_000 }.plan(&drawn, &mut Key::new(4).at(0, 0));
             let of = |reading: &super::super::super::estimator::Reading| {
                 reading.terms.iter().map(|term| ln_p(completion, term.position, &reading.hidden)).collect::<Vec<f64>>()
