@@ -187,7 +187,9 @@ def passes(molecule, patterns):
 
 def measure(samples, references, training, patterns, layers):
     """One row of the table."""
-    parsed = [Chem.MolFromSmiles(text) if text else None for text in samples]
+    # RDKit takes what follows a blank for a name.
+    is_text = [bool(text) and not any(symbol.isspace() for symbol in text) for text in samples]
+    parsed = [Chem.MolFromSmiles(text) if fits else None for text, fits in zip(samples, is_text)]
     molecules = [molecule for molecule in parsed if molecule is not None]
     canonical = [Chem.MolToSmiles(molecule) for molecule in molecules]
     # As the benchmark does, from the canonical form on.

@@ -46,7 +46,9 @@ TERMS = {"qed": QED.qed, "sa": easily_made, "filters": passes}
 
 def worth(text, terms):
     text = PROPERTIES.sub("", text)
-    molecule = None if "." in text else Chem.MolFromSmiles(text)
+    # RDKit takes what follows a blank for a name, and `*` for any atom.
+    is_plain = not any(symbol in ".*" or symbol.isspace() for symbol in text)
+    molecule = Chem.MolFromSmiles(text) if is_plain else None
     if molecule is None or molecule.GetNumHeavyAtoms() < FEWEST_ATOMS:
         return 0.0
     product = 1.0

@@ -19,6 +19,8 @@ use std::sync::Arc;
 const DRAWS: usize = 8;
 /// Texts that one search for a witness looks at.
 const SEARCHED: usize = 200;
+/// Tails by which it tries to reach an exact length, at most.
+const ENDS: usize = 4000;
 
 /// A text so far, and what may follow.
 pub(crate) trait Prefix: Clone + Send + 'static {
@@ -235,17 +237,20 @@ impl<P: Prefix> LeftToRightFiller<P> {
     fn search(&self, from: &P, room: usize, place: usize) -> Option<Vec<TokenId>> {
         let mut nodes: Vec<Option<(P, Vec<TokenId>)>> = vec![Some((from.clone(), Vec::new()))];
         let mut open = BinaryHeap::from([Reverse((0, 0, 0))]);
-        let mut texts: HashSet<Vec<u8>> = HashSet::new();
+        // An exact length tells a text from the same one in other tokens.
+        let mut texts: HashSet<(Vec<u8>, usize)> = HashSet::new();
+        let mut budget = Budget(ENDS);
         while texts.len() < SEARCHED {
             let Reverse((cost, length, node)) = open.pop()?;
             // Each node is opened once.
             let (mut prefix, tokens) = nodes[node].take()?;
             // A text is looked at where it is cheapest, and not where it was found first.
-            if !texts.insert(tokens.iter().flat_map(|token| self.tokens.of(*token)).copied().collect()) {
+            let text = tokens.iter().flat_map(|token| self.tokens.of(*token)).copied().collect();
+            if !texts.insert((text, if self.closing.is_some() { 0 } else { length })) {
                 continue;
             }
             if prefix.may_end()
-                && let Some(found) = self.lengthened(from, &tokens, room, place)
+                && let Some(found) = self.lengthened(from, &tokens, (room, place), &mut budget)
             {
                 return Some(found);
             }
@@ -254,7 +259,8 @@ impl<P: Prefix> LeftToRightFiller<P> {
             }
             if self.closing.is_none() && length + 1 == room {
                 // Few texts have exactly this length: whatever may be the last token is looked at.
-                let last = self.next(&mut prefix, place + length).into_iter().find(|token| ends(&prefix, &[*token]));
+                let may_be_last = |token: &TokenId| budget.ends(&prefix, &[*token]);
+                let last = self.next(&mut prefix.clone(), place + length).into_iter().find(may_be_last);
                 if let Some(last) = last {
                     return Some([tokens, vec![last]].concat());
                 }
@@ -279,14 +285,22 @@ impl<P: Prefix> LeftToRightFiller<P> {
 
     /// Tokens that end the text as these do and fill the room: where it has to be filled, with what may be repeated among
     /// them, as far to the left as that goes, so that what has to be closed at the end still is.
-    fn lengthened(&self, from: &P, tokens: &[TokenId], room: usize, place: usize) -> Option<Vec<TokenId>> {
+    fn lengthened(
+        &self,
+        from: &P,
+        tokens: &[TokenId],
+        (room, place): (usize, usize),
+        budget: &mut Budget,
+    ) -> Option<Vec<TokenId>> {
         let (mut prefix, mut tokens, mut read) = (from.clone(), tokens.to_vec(), 0);
         while !self.has_length(tokens.len(), room) {
             let missing = room - tokens.len();
             let repeated = prefix.repeatable(&|token| self.is_allowed(token, place + read));
             let longer = |(token, count)| [&vec![token; count], &tokens[read..]].concat();
-            let mut tails = repeated.into_iter().flat_map(|token| [(token, missing), (token, 1)]).map(longer);
-            if let Some(tail) = tails.find(|tail| ends(&prefix, tail)) {
+            let halves = || std::iter::successors(Some(missing), |count| Some(count / 2).filter(|count| *count > 0));
+            let mut tails =
+                repeated.into_iter().flat_map(|token| halves().map(move |count| (token, count))).map(longer);
+            if let Some(tail) = tails.find(|tail| budget.ends(&prefix, tail)) {
                 tokens.splice(read.., tail);
             } else {
                 prefix.read(*tokens.get(read)?).ok()?;
@@ -294,6 +308,18 @@ impl<P: Prefix> LeftToRightFiller<P> {
             }
         }
         Some(tokens)
+    }
+}
+
+/// How many more tails a search may read.
+struct Budget(usize);
+
+impl Budget {
+    /// Whether a text may end behind these tokens, as far as that may still be asked.
+    fn ends<P: Prefix>(&mut self, prefix: &P, tokens: &[TokenId]) -> bool {
+        let is_left = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        is_left && ends(prefix, tokens)
     }
 }
 

@@ -23,8 +23,9 @@ use std::ops::Range;
 const ROWS: usize = 4096;
 /// Numbers in the logits of one such pass, where a canvas has no more.
 const LOGITS: usize = 1 << 24;
-/// Rows that the classifier may read in one step: all that wait for the step wait for these.
-const ROWS_OF_STEP: usize = 1 << 20;
+/// Rows that the classifier may read in one step, were all of a block written in it: whoever waits for the step waits for
+/// these.
+const ROWS_OF_STEP: usize = 1 << 22;
 
 /// Guidance by a classifier: what it aims at, and how far it is followed.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,7 +153,7 @@ pub(crate) fn check(
                 "{ROWS_OF_STEP} rows a step, where each candidate of a position takes {}",
                 readable(canvas)
             ),
-            hint: Some("try fewer candidates, or fill shorter blocks".to_owned()),
+            hint: Some("try fewer candidates, or set a shorter `block_length`".to_owned()),
         }));
     }
     Ok(())

@@ -116,6 +116,17 @@ fn a_hole_of_exact_length_has_so_many_tokens_and_holds_a_sentence() {
     assert_eq!(said, "no text of the grammar was found that takes exactly 40 tokens");
 }
 
+/// One text, cut into tokens in as many ways as it takes.
+#[test]
+fn an_exact_length_is_reached_by_other_tokens_of_the_same_text() {
+    let constraint = compiler().compile(&spec("start: \"the end\"")).unwrap();
+    let written = |length| in_order_between(constraint.plain.as_ref(), ("", ""), Hole::Exactly(length), 1);
+    let reached: Vec<usize> = (1..10).filter(|length| written(*length).is_ok_and(|text| text == "the end")).collect();
+    let (least, most) = (reached[0], "the end".len());
+    assert!(least < most - 1, "the vocabulary has no longer tokens of it: {least}");
+    assert_eq!(reached, (least..=most).collect::<Vec<_>>());
+}
+
 #[test]
 fn what_is_written_in_a_hole_that_an_end_token_may_close_stays_what_it_was() {
     let constraint = compiler().compile(&spec(SUMS)).unwrap();

@@ -228,14 +228,14 @@ fn a_classifier_that_cannot_guide_is_refused() {
     );
     let second = settings(|builder| builder).with_classifier(classifier(&[3], 1.0, 4));
     filled(&shifted, &crate::chain::process(), Request::new(canvas(&[2, 3], 4), second).with_begin(Some(2)));
-    let mut long = canvas(&[2], 400);
+    let mut long = canvas(&[2], 800);
     long.push_padding(1, MASK);
-    let wide = network(|spec| spec.context_length = 500);
+    let wide = network(|spec| spec.context_length = 900);
     let many = settings(|builder| builder).with_classifier(classifier(&[2], 1.0, 39));
     assert_eq!(
         refused(&wide, Request::new(long, many)),
-        "`classifier_candidates` is 39 for blocks of 400 positions; allowed: 1048576 rows a step, where each candidate of a \
-         position takes 401 | try fewer candidates, or fill shorter blocks"
+        "`classifier_candidates` is 39 for blocks of 800 positions; allowed: 4194304 rows a step, where each candidate of a \
+         position takes 801 | try fewer candidates, or set a shorter `block_length`"
     );
     let mut two = canvas(&[2, 3], 4);
     two.push_given(&[3]);
