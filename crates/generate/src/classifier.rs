@@ -163,7 +163,12 @@ pub(crate) fn check(
 pub(crate) struct Classified {
     /// The guided logits of positions.
     pub(crate) logits: BTreeMap<usize, Vec<f32>>,
-    /// Canvases that were read, and rows of them.
+    pub(crate) readings: Readings,
+}
+
+/// Canvases that a classifier read, and rows of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Readings {
     pub(crate) passes: usize,
     pub(crate) rows: usize,
 }
@@ -192,7 +197,7 @@ impl Classifying<'_> {
             tokens.into_iter().map(|token| Some((*position, token))).collect::<Vec<_>>()
         };
         if self.guidance.scale == 0.0 || logits.is_empty() {
-            return Ok(Classified { logits, passes: 0, rows: 0 });
+            return Ok(Classified { logits, readings: Readings::default() });
         }
         // The first is the canvas as it stands.
         let all: Vec<Option<(usize, TokenId)>> = std::iter::once(None).chain(logits.iter().flat_map(tried)).collect();
@@ -211,7 +216,7 @@ impl Classifying<'_> {
                 guide_by_classifier(logits, &tried, untried, self.guidance.scale);
             }
         }
-        Ok(Classified { logits, passes: all.len(), rows })
+        Ok(Classified { logits, readings: Readings { passes: all.len(), rows } })
     }
 
     /// The log-probability of the target on the canvas with each of these tokens in its place; counts the rows that are read.

@@ -3,7 +3,7 @@
 use super::filling::Filling;
 use super::track::Track;
 use crate::branch::Branch;
-use crate::classifier::{Classified, Classifying};
+use crate::classifier::{Classified, Classifying, Readings};
 use crate::constrained::ConstrainedRow;
 use crate::constraint::Chosen;
 use crate::event::{Change, ChangeKind};
@@ -47,13 +47,6 @@ struct Steered {
     classified: Classified,
     /// What the policy commits, where it could choose before.
     chosen: Option<Vec<usize>>,
-}
-
-/// Canvases that were read beside the forward pass, and rows of them.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Readings {
-    pub(super) passes: usize,
-    pub(super) rows: usize,
 }
 
 impl Predictions {
@@ -249,10 +242,11 @@ impl Track {
         }
         predictions.chosen = match steered {
             Some(Steered { classified, chosen }) => {
-                predictions.classified = Readings { passes: classified.passes, rows: classified.rows };
+                predictions.classified = classified.readings;
                 chosen
             }
-            None => self.chosen(filling, &predictions.proposal, planned, model),
+            None if self.draws_in_order() => self.selected(filling, &predictions.proposal, planned, model),
+            None => None,
         };
         let is_drawn = |position: usize| match &predictions.chosen {
             Some(chosen) => !self.is_in_order(position) || chosen.binary_search(&position).is_ok(),
@@ -290,19 +284,9 @@ impl Track {
         self.plan.constrained.iter().any(|span| span.is_in_order() && span.contains(position))
     }
 
-    /// What the policy commits at this step by the model's own predictions, so that constraints draw for that alone; `None`
-    /// where not all of them keep their spans from left to right, and where what they draw elsewhere would show. Nothing is
-    /// taken back here, since such constraints refuse remasking.
-    fn chosen(
-        &self,
-        filling: &Filling,
-        proposal: &Proposal,
-        planned: &PlannedStep,
-        model: &Model<'_>,
-    ) -> Option<Vec<usize>> {
-        let constrained = &self.plan.constrained;
-        let in_order = !constrained.is_empty() && constrained.iter().all(|span| span.is_in_order());
-        in_order.then(|| self.selected(filling, proposal, planned, model)).flatten()
+    /// Whether constraints draw that are all kept from left to right: then only what the policy commits has to be drawn.
+    fn draws_in_order(&self) -> bool {
+        !self.plan.constrained.is_empty() && self.plan.constrained.iter().all(|span| span.is_in_order())
     }
 
     /// What the policy commits at this step by a proposal, where it may choose before all of it is drawn and the step leaves
