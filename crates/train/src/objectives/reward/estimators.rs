@@ -3,7 +3,7 @@
 mod bound;
 mod coupled;
 mod mean_field;
-mod trace;
+pub(super) mod trace;
 mod two_sided;
 
 use super::estimator::Estimator;

@@ -306,7 +306,114 @@ impl Written {
 
 #[cfg(test)]
 mod tests {
+    use super::super::estimator::{Drawn, Estimator};
+    use super::super::estimators::trace::Trace;
     use super::*;
+    use aquatint_compute::ReadRow;
+    use aquatint_diffusion::{Linear, Masked, Uniforms, WordVectors, policy};
+    use aquatint_network::{
+        AttentionSpec, FeedForwardSpec, HostDenoiser, LayerSpec, NetworkError, NetworkInput, NetworkSpec,
+    };
+
+    /// A network whose prediction at a row depends on every token of its sequence, and on how many there are.
+    struct Hashing {
+        spec: NetworkSpec,
+        /// The tokens that it ever writes.
+        letters: Vec<TokenId>,
+    }
+
+    impl Hashing {
+        fn logits(&self, tokens: &[TokenId], row: usize) -> Vec<f32> {
+            let hash = tokens.iter().fold(tokens.len() as u64, |hash, token| hash.wrapping_mul(31) + u64::from(*token));
+            let mut logits = vec![f32::NEG_INFINITY; self.spec.vocabulary_size];
+            for letter in &self.letters {
+                logits[*letter as usize] = Key::new(hash).uniform(row, u64::from(*letter)) as f32;
+            }
+            logits
+        }
+
+        /// The likeliest token of a row.
+        fn likeliest(&self, tokens: &[TokenId], row: usize) -> TokenId {
+            let logits = self.logits(tokens, row);
+            self.letters.iter().copied().max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize])).unwrap()
+        }
+    }
+
+    impl HostDenoiser for Hashing {
+        fn host_spec(&self) -> &NetworkSpec {
+            &self.spec
+        }
+
+        fn host_word_vectors(&self) -> WordVectors {
+            WordVectors::default()
+        }
+
+        fn host_rows(&self, input: &NetworkInput<'_>, rows: &[u32], read: &ReadRow<'_>) -> Result<(), NetworkError> {
+            let sequences = input.visibility.sequences();
+            for (index, row) in rows.iter().enumerate() {
+                let own = sequences.iter().find(|sequence| sequence.contains(row)).unwrap();
+                let tokens = &input.tokens[own.start as usize..own.end as usize];
+                read(index, &mut self.logits(tokens, (row - own.start) as usize));
+            }
+            Ok(())
+        }
+    }
+
+    /// At temperature 0 each token is the likeliest one of the canvas on which it was committed. So it is on the canvas that
+    /// `trace` reads for it, where that is the same canvas.
+    #[test]
+    fn a_trace_reads_each_token_where_it_was_drawn() {
+        let vocabulary = Vocabulary::train(std::iter::once("abcab ".repeat(20)), 270).unwrap();
+        let (mask, end) = (vocabulary.required(Role::Mask).unwrap(), vocabulary.required(Role::End).unwrap());
+        let letters: Vec<TokenId> = "abc".chars().flat_map(|c| vocabulary.encode(&c.to_string()).unwrap()).collect();
+        let layer = LayerSpec::new(AttentionSpec::new(1, 1, 1), FeedForwardSpec::new(1));
+        let spec = NetworkSpec {
+            context_length: 12,
+            mask_token: Some(mask),
+            ..NetworkSpec::new(vocabulary.len(), 1, vec![layer])
+        };
+        let network = Hashing { spec, letters: [letters.clone(), vec![end]].concat() };
+        let recipe: RewardRecipe = serde_json::from_value(serde_json::json!({
+            "terms": [{ "name": "length:3" }], "completions": 1, "completion_length": 9, "steps": 9, "temperature": 0.0
+        }))
+        .unwrap();
+        let prompts: Vec<Vec<TokenId>> =
+            (0..60).map(|n| vec![letters[n % 3], letters[n / 3 % 3], letters[n / 9 % 3]]).collect();
+        let prompts = prompts.iter().map(|tokens| Prompt { tokens, reference: None, length: 9, end: None });
+        let prompts: Vec<Prompt<'_>> = prompts.collect();
+        for name in ["sequential", "random", "confidence"] {
+            let chosen = policy::by_name(name).unwrap();
+            let drawer = Drawer {
+                recipe: &recipe,
+                rewards: &recipe.rewards().unwrap(),
+                vocabulary: &vocabulary,
+                process: &Masked::new(mask, Arc::new(Linear)),
+                policy: Policies::Same(&chosen),
+                completions: 1,
+                key: Key::new(4),
+            };
+            let step = Step { number: 0, canvases: prompts.len(), ranks: &Alone, stop: &NEVER_STOPPED };
+            let completions = drawer.draw(&network, step, &prompts, 0).unwrap();
+            let ended = completions.iter().filter(|completion| !completion.behind.tokens.is_empty()).count();
+            assert!(ended > 10, "{name}: {ended} ended early");
+            let rollout = Rollout { step: 0, completions, entropy: None };
+            let canvases = rollout.canvases(12);
+            for (number, completion) in rollout.completions.iter().enumerate() {
+                let Completion { positions, committed, behind, .. } = completion;
+                let drawn =
+                    Drawn { positions: positions.clone(), committed, behind: &behind.committed, advantage: 1.0 };
+                let plan = Trace { readings: 9 }.plan(&drawn, &mut Key::new(0).at(0, 0));
+                let canvas = &canvases.tokens[number * 12..(number + 1) * 12];
+                for reading in &plan.readings {
+                    let mut read = canvas.to_vec();
+                    reading.hidden.iter().for_each(|position| read[*position] = mask);
+                    for term in &reading.terms {
+                        assert_eq!(network.likeliest(&read, term.position), canvas[term.position], "{name} {number}");
+                    }
+                }
+            }
+        }
+    }
 
     /// What lay behind an end is on the canvas that is read, as an open position like the completion's own; what is given behind
     /// a completion of known length is given.

@@ -6,9 +6,9 @@ use super::super::estimator::{Combination, Drawn, Estimator, Plan, Reading, Term
 use aquatint_diffusion::Draws;
 
 #[derive(Debug)]
-pub(super) struct Trace {
+pub(in super::super) struct Trace {
     /// The most readings of a completion.
-    pub(super) readings: usize,
+    pub(in super::super) readings: usize,
 }
 
 impl Estimator for Trace {
