@@ -97,7 +97,7 @@ impl Fault for RuntimeError {
     fn is_failure(&self) -> bool {
         match self {
             Self::Gpu(error) => error.is_failure(),
-            Self::Threads { .. } | Self::Wide { .. } | Self::Training { .. } => false,
+            Self::Threads { .. } | Self::Wide { .. } | Self::Path { .. } | Self::Training { .. } => false,
         }
     }
 }

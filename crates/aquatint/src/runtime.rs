@@ -1,7 +1,7 @@
 //! Where models compute: the device, its precision and its threads, chosen once and used by everything.
 //!
 //! ```
-//! use aquatint::runtime::{DeviceChoice, Precision, Runtime, RuntimeSettings};
+//! use aquatint::runtime::{CpuPath, DeviceChoice, Precision, Runtime, RuntimeSettings};
 //!
 //! # fn main() -> Result<(), aquatint::Error> {
 //! // The fastest device of this machine, in its own precision.
@@ -10,7 +10,7 @@
 //!
 //! // The path that defines what is right, in 64 bits.
 //! let exact = RuntimeSettings {
-//!     device: DeviceChoice::CpuScalar,
+//!     device: DeviceChoice::CpuPath(CpuPath::Scalar),
 //!     precision: Precision::F64,
 //!     ..RuntimeSettings::default()
 //! };
@@ -28,6 +28,7 @@ mod gpu;
 mod memory;
 mod settings;
 
+pub use aquatint_compute::CpuPath;
 pub use capacity::Capacity;
 pub use error::RuntimeError;
 pub use gpu::count as usable_gpus;
@@ -36,7 +37,7 @@ pub use settings::{DeviceChoice, ParseDeviceError, Precision, RuntimeSettings};
 
 use crate::{Error, Model};
 use aquatint_checkpoint::{Checkpoint, CheckpointError};
-use aquatint_compute::{Arithmetic, Cpu, CpuPath, Cuda, Device, DeviceError, WeightFormat, peak};
+use aquatint_compute::{Arithmetic, Cpu, Cuda, Device, DeviceError, WeightFormat, peak};
 use aquatint_network::{Denoiser, Learner};
 use aquatint_train::{AvailableMemory, RunRecipe, Summary, Training, TrainingEvent};
 
@@ -97,21 +98,22 @@ impl Runtime {
         let wide = settings.precision == Precision::F64;
         let mut passed_over = None;
         let place = match settings.device {
-            // The scalar path is the specification: plain loops on one thread.
-            DeviceChoice::CpuScalar => Place::Processor { path: CpuPath::Scalar, threads: 1 },
-            DeviceChoice::Auto if wide => Place::Processor { path: CpuPath::Scalar, threads: 1 },
-            DeviceChoice::Cpu if wide => return Err(RuntimeError::Wide { device: "cpu" }),
-            DeviceChoice::Cuda(_) if wide => return Err(RuntimeError::Wide { device: "cuda" }),
+            DeviceChoice::Auto | DeviceChoice::CpuPath(CpuPath::Scalar) if wide => {
+                Place::processor(CpuPath::Scalar, threads)
+            }
+            _ if wide => return Err(RuntimeError::Wide { device: settings.device }),
+            DeviceChoice::CpuPath(path) if !path.is_available() => return Err(RuntimeError::Path { path }),
+            DeviceChoice::CpuPath(path) => Place::processor(path, threads),
             DeviceChoice::Cuda(ordinal) => Place::Gpu(Cuda::new(ordinal, kernels)?),
             DeviceChoice::Auto => match gpu::if_ready(kernels) {
                 Ok(Some(gpu)) => Place::Gpu(gpu),
-                Ok(None) => Place::processor(threads),
+                Ok(None) => Place::processor(CpuPath::best(), threads),
                 Err(error) => {
                     passed_over = Some(error.to_string());
-                    Place::processor(threads)
+                    Place::processor(CpuPath::best(), threads)
                 }
             },
-            DeviceChoice::Cpu => Place::processor(threads),
+            DeviceChoice::Cpu => Place::processor(CpuPath::best(), threads),
         };
         let chosen = settings.precision != Precision::Auto;
         let precision = match settings.precision {
@@ -451,8 +453,8 @@ impl Runtime {
 }
 
 impl Place {
-    fn processor(threads: usize) -> Self {
-        let path = CpuPath::best();
+    fn processor(path: CpuPath, threads: usize) -> Self {
+        // The scalar path is the specification: plain loops on one thread.
         Self::Processor { path, threads: if path == CpuPath::Scalar { 1 } else { threads } }
     }
 
@@ -492,6 +494,24 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_taken_by_its_name_where_the_processor_has_it() {
+        for path in CpuPath::ALL {
+            let settings = RuntimeSettings { device: DeviceChoice::CpuPath(path), ..cpu(Precision::F32, Some(2)) };
+            match Runtime::new(&settings) {
+                Ok(runtime) => {
+                    assert!(path.is_available());
+                    assert!(runtime.describe_device().starts_with(&format!("cpu, {path} path, ")));
+                }
+                Err(error) => {
+                    assert!(!path.is_available());
+                    let expected = format!("`device` is cpu-{path}; this processor has cpu-scalar");
+                    assert!(error.to_string().starts_with(&expected), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_precision_decides_the_weight_format_and_says_why() {
         let bf16 = CpuPath::best().multiplies_bf16();
         let auto = Runtime::new(&cpu(Precision::Auto, Some(2))).unwrap();
@@ -516,7 +536,7 @@ mod tests {
             }
         }
         let run = |settings: &RuntimeSettings| Runtime::new(settings).unwrap().run(Describe).unwrap();
-        let wide = RuntimeSettings { device: DeviceChoice::CpuScalar, ..cpu(Precision::F64, None) };
+        let wide = RuntimeSettings { device: DeviceChoice::CpuPath(CpuPath::Scalar), ..cpu(Precision::F64, None) };
         assert_eq!(run(&wide).1, 8);
         assert_eq!(run(&cpu(Precision::F32, Some(1))).1, 4);
     }

@@ -1,5 +1,6 @@
 //! Settings of the device.
 
+use aquatint_compute::CpuPath;
 use aquatint_train::{Launch, RunRecipe};
 use std::fmt;
 use std::path::PathBuf;
@@ -13,15 +14,15 @@ pub enum DeviceChoice {
     Auto,
     /// The processor, on the fastest path that it knows.
     Cpu,
-    /// The processor, on the slow path that defines what is right.
-    CpuScalar,
+    /// The processor with these instructions; [`CpuPath::Scalar`] is the slow path that defines what is right.
+    CpuPath(CpuPath),
     /// An NVIDIA GPU, by its number from 0.
     Cuda(usize),
 }
 
 impl DeviceChoice {
     /// The names of all choices.
-    pub const ALLOWED: &str = "auto, cpu, cpu-scalar, cuda, cuda:N";
+    pub const ALLOWED: &str = "auto, cpu, cpu-scalar, cpu-avx2, cpu-avx512, cpu-amx, cuda, cuda:N";
 }
 
 impl fmt::Display for DeviceChoice {
@@ -29,7 +30,7 @@ impl fmt::Display for DeviceChoice {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
-            Self::CpuScalar => f.write_str("cpu-scalar"),
+            Self::CpuPath(path) => write!(f, "cpu-{path}"),
             Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
         }
     }
@@ -47,11 +48,11 @@ impl FromStr for DeviceChoice {
         match name {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
-            "cpu-scalar" => Ok(Self::CpuScalar),
             "cuda" => Ok(Self::Cuda(0)),
             _ => {
-                let ordinal = name.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
-                ordinal.map(Self::Cuda).ok_or(ParseDeviceError)
+                let path = || name.strip_prefix("cpu-").and_then(|path| path.parse().ok()).map(Self::CpuPath);
+                let gpu = || name.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok()).map(Self::Cuda);
+                path().or_else(gpu).ok_or(ParseDeviceError)
             }
         }
     }
@@ -137,14 +138,20 @@ mod tests {
 
     #[test]
     fn every_choice_is_read_back_by_its_name() {
-        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::CpuScalar, DeviceChoice::Cuda(3)] {
+        let paths = CpuPath::ALL.map(DeviceChoice::CpuPath);
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3)].into_iter().chain(paths) {
             assert_eq!(choice.to_string().parse(), Ok(choice));
+            let is_listed = DeviceChoice::ALLOWED.split(", ").any(|name| name == choice.to_string());
+            assert!(is_listed || choice == DeviceChoice::Cuda(3), "{choice}");
         }
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
-        for wrong in ["tpu", "cuda:", "cuda:x", "CPU"] {
+        for wrong in ["tpu", "cuda:", "cuda:x", "CPU", "cpu-", "cpu-sse9"] {
             assert_eq!(wrong.parse::<DeviceChoice>(), Err(ParseDeviceError), "{wrong}");
         }
-        assert_eq!(ParseDeviceError.to_string(), "allowed: auto, cpu, cpu-scalar, cuda, cuda:N");
+        assert_eq!(
+            ParseDeviceError.to_string(),
+            "allowed: auto, cpu, cpu-scalar, cpu-avx2, cpu-avx512, cpu-amx, cuda, cuda:N"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DeviceArguments {
     /// Device: auto (an NVIDIA GPU if one is ready, else the CPU), cpu, cpu-scalar (slow; the reference for all
-    /// others), cuda, cuda:N (GPU N, from 0)
+    /// others), cpu-avx2, cpu-avx512, cpu-amx (the CPU with these instructions), cuda, cuda:N (GPU N, from 0)
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Computing")]
     pub(crate) device: DeviceChoice,
 

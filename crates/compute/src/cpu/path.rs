@@ -13,11 +13,13 @@ pub enum CpuPath {
     Avx2,
     /// 512-bit vectors.
     Avx512,
+    /// The same, and tiles for products of bf16.
+    Amx,
 }
 
 impl CpuPath {
     /// All paths, the plainest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Amx];
 
     /// The fastest path that this processor has.
     pub fn best() -> Self {
@@ -40,6 +42,7 @@ impl CpuPath {
                 Self::Scalar => true,
                 Self::Avx2 => narrow,
                 Self::Avx512 => narrow && wide,
+                Self::Amx => narrow && wide && has!("avx512bf16") && super::fast::tiles::are_available(),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -48,11 +51,16 @@ impl CpuPath {
         }
     }
 
+    /// Whether vectors have 512 bits.
+    pub(super) fn is_wide(self) -> bool {
+        matches!(self, Self::Avx512 | Self::Amx)
+    }
+
     /// Whether this processor multiplies bf16 on this path without going through f32.
     pub fn multiplies_bf16(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
-            self == Self::Avx512 && self.is_available() && std::arch::is_x86_feature_detected!("avx512bf16")
+            self.is_wide() && self.is_available() && std::arch::is_x86_feature_detected!("avx512bf16")
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
@@ -76,6 +84,7 @@ impl fmt::Display for CpuPath {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         })
     }
 }
@@ -97,7 +106,7 @@ impl FromStr for CpuPath {
 
     fn from_str(value: &str) -> Result<Self, Self::Err> {
         let unknown =
-            || ParseNameError { parameter: "cpu path", value: value.to_owned(), allowed: "scalar, avx2, avx512" };
+            || ParseNameError { parameter: "cpu path", value: value.to_owned(), allowed: "scalar, avx2, avx512, amx" };
         Self::ALL.into_iter().find(|path| path.to_string() == value).ok_or_else(unknown)
     }
 }
@@ -146,7 +155,7 @@ mod tests {
             assert_eq!(precision.to_string().parse(), Ok(precision));
         }
         let error = "sse9".parse::<CpuPath>().unwrap_err();
-        assert_eq!(error.to_string(), "`cpu path` cannot be `sse9`; allowed: scalar, avx2, avx512");
+        assert_eq!(error.to_string(), "`cpu path` cannot be `sse9`; allowed: scalar, avx2, avx512, amx");
     }
 
     #[test]

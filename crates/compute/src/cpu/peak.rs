@@ -71,9 +71,12 @@ impl Work {
         let (turns, lanes): (unsafe fn(u32), usize) = match (path, arithmetic) {
             (CpuPath::Avx2, Arithmetic::F32) => (x86::narrow_f32, 8),
             (CpuPath::Avx2, Arithmetic::Int8) => (x86::narrow_int8, 32),
-            (CpuPath::Avx512, Arithmetic::F32) => (x86::wide_f32, 16),
+            (CpuPath::Amx, Arithmetic::Bf16) => {
+                return Some(Self { turns: x86::tiled_bf16, operations_per_turn: x86::TILED });
+            }
+            (CpuPath::Avx512 | CpuPath::Amx, Arithmetic::F32) => (x86::wide_f32, 16),
             (CpuPath::Avx512, Arithmetic::Bf16) if has!("avx512bf16") => (x86::wide_bf16, 32),
-            (CpuPath::Avx512, Arithmetic::Int8) if has!("avx512vnni") => (x86::wide_int8, 64),
+            (CpuPath::Avx512 | CpuPath::Amx, Arithmetic::Int8) if has!("avx512vnni") => (x86::wide_int8, 64),
             _ => return None,
         };
         Some(Self { turns, operations_per_turn: (2 * lanes * SUMS) as f64 })
@@ -115,6 +118,7 @@ impl Work {
 /// The loops. Their factors are hidden from the compiler, which would otherwise compute the sums itself.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::super::fast::tiles;
     use super::SUMS;
     use std::arch::x86_64::{
         __m512, __m512bh, _mm256_add_epi32, _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
@@ -176,6 +180,16 @@ mod x86 {
         black_box(sums);
     }
 
+    /// Turns in which each of the four tiles of sums gains a product: one product takes as long as sixteen vectors do.
+    const EACH: u32 = 16;
+    /// Operations of a turn.
+    pub(super) const TILED: f64 = 4.0 * tiles::OPERATIONS / EACH as f64;
+
+    pub(super) fn tiled_bf16(turns: u32) {
+        // SAFETY: this loop is handed out only where the processor has the path of tiles.
+        unsafe { tiles::multiply_zeros(turns / EACH) };
+    }
+
     #[target_feature(enable = "avx512f,avx512vnni")]
     pub(super) fn wide_int8(turns: u32) {
         let factors = black_box([_mm512_set1_epi8(1); 2]);
@@ -194,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_vector_path_has_a_peak_in_f32_and_the_scalar_one_has_none() {
+    fn every_vector_path_has_a_peak_in_what_it_multiplies_and_the_scalar_one_has_none() {
         for arithmetic in Arithmetic::ALL {
             assert_eq!(peak(CpuPath::Scalar, arithmetic, 1), None);
         }
@@ -203,6 +217,7 @@ mod tests {
         {
             let measured = peak(path, Arithmetic::F32, 2).unwrap();
             assert!(measured.is_finite() && measured > 0.0, "{path}: {measured}");
+            assert_eq!(peak(path, Arithmetic::Bf16, 1).is_some(), path.multiplies_bf16());
         }
     }
 }

@@ -50,7 +50,7 @@ enum Kernel {
 impl Kernel {
     fn of(path: CpuPath) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if path == CpuPath::Avx512 && std::arch::is_x86_feature_detected!("avx512vnni") {
+        if path.is_wide() && std::arch::is_x86_feature_detected!("avx512vnni") {
             return Self::Wide;
         }
         let _ = path;
@@ -433,7 +433,7 @@ impl Integers {
                         let mut tile = [0.0_f32; ROWS * WIDEST];
                         let own = Output { start: tile.as_mut_ptr(), row_stride: WIDEST, accumulate: false };
                         self.tile(layout, (height, extent), a, panel, own);
-                        c.write(&tile, (height, filled));
+                        c.write(&tile, WIDEST, (height, filled));
                     }
                 }
                 row += height;

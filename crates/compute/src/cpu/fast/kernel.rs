@@ -12,6 +12,9 @@ use std::arch::x86_64::{
     _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
+#[cfg(target_arch = "x86_64")]
+use super::tiles;
+
 /// Rows of the output tile.
 pub(super) const ROWS: usize = 6;
 /// The widest panel of any kernel.
@@ -26,6 +29,8 @@ pub(super) enum Kernel {
     WideF32,
     /// 512-bit bf16 with f32 sums.
     WideBf16,
+    /// Tiles of bf16 with f32 sums ([`super::tiles`]).
+    TiledBf16,
 }
 
 /// The left factor, in groups: element `(row, group)` is at `start + row · row_stride + group · group_stride`.
@@ -53,12 +58,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Writes (or adds) the first rows and columns of a tile.
+    /// Writes (or adds) the first rows and columns of a tile of rows of `width`.
     ///
     /// # Safety
     /// The output is writable there, and no other thread writes there.
-    pub(super) unsafe fn write(self, tile: &[f32; ROWS * WIDEST], (height, filled): (usize, usize)) {
-        for (i, row) in tile.chunks_exact(WIDEST).take(height).enumerate() {
+    pub(super) unsafe fn write(self, tile: &[f32], width: usize, (height, filled): (usize, usize)) {
+        for (i, row) in tile.chunks_exact(width).take(height).enumerate() {
             // SAFETY: the caller vouches for these rows and columns.
             let out = unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.row_stride), filled) };
             for (out, &value) in out.iter_mut().zip(row) {
@@ -73,7 +78,7 @@ impl Kernel {
     pub(super) fn columns(self) -> usize {
         match self {
             Self::NarrowF32 => 16,
-            Self::WideF32 | Self::WideBf16 => WIDEST,
+            Self::WideF32 | Self::WideBf16 | Self::TiledBf16 => WIDEST,
         }
     }
 
@@ -81,8 +86,13 @@ impl Kernel {
     pub(super) fn group(self) -> usize {
         match self {
             Self::NarrowF32 | Self::WideF32 => 1,
-            Self::WideBf16 => 2,
+            Self::WideBf16 | Self::TiledBf16 => 2,
         }
+    }
+
+    /// Whether the groups of a row of the left factor have to lie side by side.
+    pub(super) fn reads_rows(self) -> bool {
+        self == Self::TiledBf16
     }
 
     /// Multiplies `rows × groups` by `groups × columns`.
@@ -98,6 +108,11 @@ impl Kernel {
         output: Output,
     ) {
         let width = self.columns();
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::TiledBf16 {
+            // SAFETY: as the caller vouches for.
+            return unsafe { tiles::multiply((rows, columns, groups), left, (right, width), output) };
+        }
         for panel in 0..columns.div_ceil(width) {
             let filled = width.min(columns - panel * width);
             let mut row = 0;
@@ -139,7 +154,7 @@ impl Kernel {
         // SAFETY: the tile holds ROWS rows of the widest panel.
         unsafe { self.tile(height, groups, a, b, c) };
         // SAFETY: `height` rows of `filled` columns of the output are the caller's to write.
-        unsafe { output.write(&tile, (height, filled)) };
+        unsafe { output.write(&tile, WIDEST, (height, filled)) };
     }
 
     /// One whole tile of up to [`ROWS`] rows.
@@ -166,6 +181,7 @@ impl Kernel {
                 Self::NarrowF32 => by_height!(narrow_f32),
                 Self::WideF32 => by_height!(wide_f32),
                 Self::WideBf16 => by_height!(wide_bf16),
+                Self::TiledBf16 => unreachable!("its tiles are others"),
             }
         }
     }

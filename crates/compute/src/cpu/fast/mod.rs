@@ -19,6 +19,8 @@ mod product;
 mod rope;
 mod rows;
 mod summary;
+#[cfg(target_arch = "x86_64")]
+pub(in crate::cpu) mod tiles;
 mod vector;
 
 use super::memory::Arena;

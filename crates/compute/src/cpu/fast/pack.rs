@@ -208,7 +208,7 @@ vectorised! {
 
 /// `out[g · width + j] = stripe[j][g]`.
 fn transpose_portably(stripe: &Stripe, out: &mut [f32], width: usize) {
-    for (g, out) in out.chunks_mut(width).enumerate() {
+    for (g, out) in out.chunks_mut(width).take(STRIPE).enumerate() {
         for (out, line) in out[..STRIPE].iter_mut().zip(stripe) {
             *out = line[g];
         }
@@ -271,7 +271,7 @@ unsafe fn transpose_512(stripe: &Stripe, out: *mut f32, width: usize) {
 fn transposing(path: CpuPath) -> fn(&Stripe, &mut [f32], usize) {
     match path {
         #[cfg(target_arch = "x86_64")]
-        CpuPath::Avx512 => transpose_wide,
+        CpuPath::Avx512 | CpuPath::Amx => transpose_wide,
         _ => transpose_portably,
     }
 }
@@ -321,6 +321,47 @@ pub(super) fn pack_strip(
     }
 }
 
+/// The same of a left factor whose columns are rows in memory, with the groups of each row side by side:
+/// `out[row][group]`.
+pub(super) fn pack_turned_strip(
+    path: CpuPath,
+    packing: Packing,
+    matrix: Matrix<'_>,
+    rows: (usize, usize),
+    range: (usize, usize),
+    out: &mut [f32],
+) {
+    let groups = (range.1 - range.0).div_ceil(packing.group());
+    let mut staged: Stripe = [[0.0; STRIPE]; STRIPE];
+    for first in (0..groups).step_by(STRIPE) {
+        let start = range.0 + first * packing.group();
+        let end = range.1.min(start + STRIPE * packing.group());
+        let height = STRIPE.min(groups - first);
+        for row in (rows.0..rows.1).step_by(STRIPE) {
+            let columns = (row, rows.1.min(row + STRIPE));
+            pack_rows(
+                path,
+                packing,
+                matrix,
+                (start, end),
+                columns,
+                STRIPE,
+                &mut staged.as_flattened_mut()[..height * STRIPE],
+            );
+            let out = &mut out[(row - rows.0) * groups + first..];
+            if height == STRIPE && columns.1 - columns.0 == STRIPE {
+                transposing(path)(&staged, out, groups);
+            } else {
+                for (j, out) in out.chunks_mut(groups).take(columns.1 - columns.0).enumerate() {
+                    for (out, line) in out.iter_mut().zip(&staged).take(height) {
+                        *out = line[j];
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,6 +406,15 @@ mod tests {
                             let (g, j) = (i / width, column + i % width);
                             assert_eq!(x.to_bits(), if j < across { expected(g, j) } else { 0 }, "{packing:?} {g} {j}");
                         }
+                    }
+                }
+                for rows in [(3, 8), (2, 20)] {
+                    let count = rows.1 - rows.0;
+                    let mut out = vec![f32::NAN; groups * count];
+                    pack_turned_strip(path, packing, Matrix::columns(&natural, across), rows, range, &mut out);
+                    for (i, x) in out.iter().enumerate() {
+                        let (row, g) = (i / groups, i % groups);
+                        assert_eq!(x.to_bits(), expected(g, rows.0 + row), "{packing:?} {g} {row}");
                     }
                 }
                 for matrix in [Matrix::rows(&turned, sum), Matrix::columns(&natural, across)] {

@@ -6,7 +6,7 @@
 
 use super::Fast;
 use super::kernel::{Kernel, Left, Output, Right};
-use super::pack::{Matrix, Packing, pack_panel, pack_strip};
+use super::pack::{Matrix, Packing, pack_panel, pack_strip, pack_turned_strip};
 use crate::DeviceError;
 use crate::cpu::Buffer;
 
@@ -222,7 +222,11 @@ impl Packed {
         if self.packs(a) {
             let mut place = 0;
             for (range, groups) in self.blocks() {
-                pack_strip(fast.path, self.packing, a, rows, range, &mut strip[place..]);
+                if a.transposed && self.kernel.reads_rows() {
+                    pack_turned_strip(fast.path, self.packing, a, rows, range, &mut strip[place..]);
+                } else {
+                    pack_strip(fast.path, self.packing, a, rows, range, &mut strip[place..]);
+                }
                 place += (rows.1 - rows.0) * groups;
             }
         }
@@ -248,7 +252,8 @@ impl Packed {
             let left = if self.packs(a) {
                 let strip = &strip[place..place + count * groups];
                 place += count * groups;
-                let (row_stride, group_stride) = if a.transposed { (1, count) } else { (groups, 1) };
+                let by_groups = a.transposed && !self.kernel.reads_rows();
+                let (row_stride, group_stride) = if by_groups { (1, count) } else { (groups, 1) };
                 Left { start: strip.as_ptr(), row_stride, group_stride }
             } else {
                 let part = &a.data[rows.0 * a.stride + range.0..(rows.1 - 1) * a.stride + range.1];
@@ -269,9 +274,10 @@ impl Packed {
 pub(super) fn choose(path: crate::CpuPath, precision: crate::Precision) -> (Kernel, Packing) {
     use crate::{CpuPath, Precision};
     match (path, precision) {
+        (CpuPath::Amx, Precision::Bf16) => (Kernel::TiledBf16, Packing::Paired),
         (CpuPath::Avx512, Precision::Bf16) if path.multiplies_bf16() => (Kernel::WideBf16, Packing::Paired),
         (CpuPath::Avx512, Precision::Bf16) => (Kernel::WideF32, Packing::Rounded),
-        (CpuPath::Avx512, Precision::F32) => (Kernel::WideF32, Packing::Full),
+        (CpuPath::Avx512 | CpuPath::Amx, Precision::F32) => (Kernel::WideF32, Packing::Full),
         (_, Precision::Bf16) => (Kernel::NarrowF32, Packing::Rounded),
         (_, Precision::F32) => (Kernel::NarrowF32, Packing::Full),
     }

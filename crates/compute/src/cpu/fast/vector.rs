@@ -26,7 +26,7 @@ macro_rules! vectorised {
             match path {
                 // SAFETY: a device with one of these paths exists only where `CpuPath::require` found the features.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::CpuPath::Avx512 => unsafe { wide($($argument),*) },
+                $crate::cpu::CpuPath::Avx512 | $crate::cpu::CpuPath::Amx => unsafe { wide($($argument),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::cpu::CpuPath::Avx2 => unsafe { narrow($($argument),*) },
