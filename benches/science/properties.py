@@ -6,8 +6,8 @@ Needs PyPI's rdkit and numpy (measured with 2026.9.1 and 2.4.6) and the wheel of
 recipes/molecules/prepare.py says what a bin of a property holds.
 
 Written: `--count` molecules for each property of `--asked` at each `--guidance` (classifier-free; 1 is the model's own prediction
-given the property, 0 that without it), at each `--classifier` (classifier-based, with `--candidates`) and `--temperature`, held
-to the grammar or, with `--free`, as the model writes. Reported are valid (RDKit reads one molecule), unique (different ones among
+given the property, 0 that without it), at each `--classifier` (classifier-based, with `--candidates`), each `--first-order` (the
+same by a gradient) and `--temperature`, held to the grammar or, with `--free`, as the model writes. Reported are valid (RDKit reads one molecule), unique (different ones among
 the valid ones), novel (different ones that the training set has not), the mean of the property, with its standard deviation, and
 the share of valid molecules in the bin that was asked for, with its 95 % interval (Wilson), beside the share of the test set in
 that bin.
@@ -53,11 +53,12 @@ def written(arguments, asked, guidance, scale):
     command += [] if arguments.free else ["--molecule"]
     command += ["--temperature", str(arguments.temperature), "--policy", "sequential", "--steps", str(arguments.room)]
     command += ["--count", str(arguments.count), "--format", "jsonl"]
-    if guidance == "classifier":
-        command += ["--classifier-target", asked, "--classifier-scale", str(scale)]
-        command += ["--classifier-candidates", str(arguments.candidates)]
-    else:
+    if guidance == "classifier-free":
         command += ["--guidance-scale", str(scale)]
+    else:
+        command += ["--classifier-target", asked, "--classifier-scale", str(scale)]
+        of_method = {"classifier": ["--classifier-candidates", str(arguments.candidates)]}
+        command += of_method.get(guidance, ["--classifier-method", guidance])
     command += ["--seed", str(arguments.seed)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     texts = [json.loads(line)["text"] for line in lines]
@@ -165,6 +166,7 @@ def main():
     parser.add_argument("--asked", default="[QED=9],[LOGP=4],[RINGS=1]", help="properties, separated by commas")
     parser.add_argument("--guidance", default="0,1,2,4", help="guidance scales, separated by commas")
     parser.add_argument("--classifier", default="", help="scales of guidance by the classifier, separated by commas")
+    parser.add_argument("--first-order", default="", help="scales of guidance by the classifier's gradient, separated by commas")
     parser.add_argument("--candidates", type=int, default=8, help="tokens that the classifier tries at each position")
     parser.add_argument("--count", type=int, default=100, help="molecules for each property and scale; 0 for none")
     parser.add_argument("--temperature", type=float, default=1)
@@ -183,8 +185,12 @@ def main():
         training = set(molsets.molecules("train"))
         print("| asked | in the test set | guidance | scale | valid | unique | novel | mean ± deviation | in the bin | s each |")
         print("|---|---:|---|---:|---:|---:|---:|---:|---:|---:|")
-        both = (("classifier-free", arguments.guidance), ("classifier", arguments.classifier))
-        guided = [(kind, float(scale)) for kind, scales in both for scale in scales.split(",") if scale]
+        kinds = {
+            "classifier-free": arguments.guidance,
+            "classifier": arguments.classifier,
+            "first-order": arguments.first_order,
+        }
+        guided = [(kind, float(scale)) for kind, scales in kinds.items() for scale in scales.split(",") if scale]
         for asked in arguments.asked.split(","):
             name, value = asked.strip("[]").split("=")
             there = sum(of[name] == int(value) for of in bins) / len(bins)

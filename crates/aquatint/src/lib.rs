@@ -111,7 +111,7 @@ pub use aquatint_vocabulary as vocabulary;
 
 pub use aquatint_constraint::ConstraintSpec;
 pub use aquatint_diffusion::Canvas;
-pub use aquatint_generate::{DenoisingEvent, FinishReason, Outcome, Settings, Statistics};
+pub use aquatint_generate::{ClassifierMethod, DenoisingEvent, FinishReason, Outcome, Settings, Statistics};
 pub use aquatint_vocabulary::{Template, TemplateCanvas};
 pub use classifier_options::ClassifierOptions;
 pub use error::Error;

@@ -14,7 +14,7 @@ const GUIDANCE_SCALE: f64 = 2.0;
 pub(crate) const OF_MEDIA: [&str; 3] = ["media_steps", "media_temperature", "media_guidance_scale"];
 
 /// The options that [`SamplingOptions::media_settings`] leaves to the text.
-pub(crate) const OF_TEXT: [&str; 28] = [
+pub(crate) const OF_TEXT: [&str; 29] = [
     "block_length",
     "repetition_penalty",
     "presence_penalty",
@@ -30,6 +30,7 @@ pub(crate) const OF_TEXT: [&str; 28] = [
     "blocks_from",
     "classifier_target",
     "classifier_scale",
+    "classifier_method",
     "classifier_candidates",
     "self_speculation",
     "edit_threshold",

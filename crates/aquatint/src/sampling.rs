@@ -173,7 +173,12 @@ impl SamplingOptions {
             guidance_scale,
             unconditional_prompt,
             classifier:
-                ClassifierOptions { target: classifier_target, scale: classifier_scale, candidates: classifier_candidates },
+                ClassifierOptions {
+                    target: classifier_target,
+                    scale: classifier_scale,
+                    method: classifier_method,
+                    candidates: classifier_candidates,
+                },
             cache,
             cache_refresh,
             churn,
@@ -221,6 +226,7 @@ impl SamplingOptions {
             ("unconditional_prompt", unconditional_prompt.is_some()),
             ("classifier_target", classifier_target.is_some()),
             ("classifier_scale", classifier_scale.is_some()),
+            ("classifier_method", classifier_method.is_some()),
             ("classifier_candidates", classifier_candidates.is_some()),
             ("cache", cache.is_some()),
             ("cache_refresh", cache_refresh.is_some()),

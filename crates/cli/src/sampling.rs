@@ -80,6 +80,7 @@ impl SamplingArguments {
             classifier: ClassifierOptions {
                 target: self.classifier_target.clone(),
                 scale: self.classifier_scale,
+                method: named(&self.classifier_method)?,
                 candidates: self.classifier_candidates,
             },
             suppress_tokens: self.suppress_tokens.as_deref().map(TokenRange::ids),

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use aquatint::OutputPiece;
 use aquatint::diffusion::Stability;
 use aquatint_diffusion::{Kind, TokenId};
-use aquatint_generate::{ChangeKind, DenoisingEvent};
+use aquatint_generate::{ChangeKind, ClassifierMethod, DenoisingEvent};
 use aquatint_vocabulary::{MediaKind, Vocabulary};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -323,6 +323,8 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) classifier_scale: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) classifier_method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) classifier_candidates: Option<usize>,
     pub(crate) cache: Option<String>,
     pub(crate) cache_refresh: Option<usize>,
@@ -380,7 +382,11 @@ impl Settings {
             unconditional_prompt: settings.unconditional_prompt().map(<[u32]>::to_vec),
             classifier_target: settings.classifier().map(|classifier| classifier.target().to_vec()),
             classifier_scale: settings.classifier().map(|classifier| classifier.scale()),
-            classifier_candidates: settings.classifier().map(|classifier| classifier.candidates()),
+            classifier_method: settings.classifier().map(|classifier| classifier.method().to_string()),
+            classifier_candidates: settings
+                .classifier()
+                .filter(|classifier| classifier.method() == ClassifierMethod::Exact)
+                .map(|classifier| classifier.candidates()),
             cache: settings.cache().map(|cache| cache.to_string()),
             cache_refresh: settings.cache_refresh(),
             churn: settings.churn(),
@@ -453,6 +459,7 @@ impl std::fmt::Display for Settings {
             ("unconditional prompt", self.unconditional_prompt.as_deref().map(TokenRange::typed)),
             ("classifier target", self.classifier_target.as_deref().map(TokenRange::typed)),
             ("classifier scale", self.classifier_scale.map(|scale| scale.to_string())),
+            ("classifier method", self.classifier_method.clone()),
             ("classifier candidates", self.classifier_candidates.map(|count| count.to_string())),
             ("counting", self.counting.clone()),
             ("end time", self.end_time.map(|time| time.to_string())),

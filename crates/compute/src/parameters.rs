@@ -260,6 +260,11 @@ impl<D: Device> Parameters<D> {
         self.on_demand = Some((weights.into_iter().collect(), OnDemand::new(budget, prepare)));
     }
 
+    /// Whether weights are prepared when they are read, which a backward pass cannot.
+    pub fn has_on_demand(&self) -> bool {
+        self.on_demand.is_some()
+    }
+
     /// The matrices of the first groups, of at least one and of as many as the budget of those on demand allows. Each group
     /// has `N` matrices.
     ///

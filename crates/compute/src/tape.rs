@@ -232,6 +232,8 @@ pub struct Tape<'p, D: Device> {
     dropout: Option<Dropout>,
     /// How many rows went to each expert, router by router; of a tape that learns.
     loads: Vec<Vec<u32>>,
+    /// The slot of the value whose gradient is asked for.
+    leaf: Option<usize>,
 }
 
 impl<'p, D: Device> Tape<'p, D> {
@@ -247,6 +249,7 @@ impl<'p, D: Device> Tape<'p, D> {
             low_rank: None,
             dropout: None,
             loads: Vec::new(),
+            leaf: None,
         }
     }
 
@@ -296,6 +299,18 @@ impl<'p, D: Device> Tape<'p, D> {
     /// A value that was computed elsewhere: a constant to the backward.
     pub fn adopt(&mut self, buffer: D::Buffer, rows: usize, columns: usize) -> Value<D> {
         Value { buffer: Rc::new(buffer), rows, columns, slot: None }
+    }
+
+    /// The same value as an input of the tape whose gradient [`Tape::leaf_gradient`] gives; what led to it gets none.
+    /// There is one such value at a time.
+    pub fn leaf(&mut self, value: Value<D>) -> Value<D> {
+        let value = Value { slot: None, ..value };
+        if self.records.is_none() {
+            return value;
+        }
+        self.leaf = Some(self.slots);
+        self.slots += 1;
+        Value { slot: self.leaf, ..value }
     }
 
     /// A table of fewer bits in the device's own numbers, which products read; `None` where it is in them.
@@ -408,8 +423,8 @@ impl<'p, D: Device> Tape<'p, D> {
     }
 
     /// `f(x gateᵀ) · (x upᵀ)`. `stacked` is the gate above what it is for, and `apart` the two on their own: one
-    /// product is what a backward wants, and a fused one needs no memory for what is in between. Where the stacked one is
-    /// kept in its prepared form only, there is no other.
+    /// product is what a backward wants, and a fused one needs no memory for what is in between. Where either is kept in its
+    /// prepared form only, there is no other.
     ///
     /// # Errors
     /// When the device lacks the memory.
@@ -420,12 +435,14 @@ impl<'p, D: Device> Tape<'p, D> {
         stacked: WeightId,
         apart: (WeightId, WeightId),
     ) -> Result<Value<D>, DeviceError> {
-        if self.records.is_some() || self.parameters.is_prepared_only(stacked) {
+        let is_recorded = self.records.is_some();
+        let is_apart = self.parameters.is_prepared_only(apart.0);
+        if (is_recorded && !is_apart) || self.parameters.is_prepared_only(stacked) {
             let gate_up = self.linear(x, stacked, None)?;
             return self.glu(activation, &gate_up);
         }
         let (width, _) = self.parameters.shape(apart.0);
-        if self.low_rank.is_some_and(|set| !self.parameters.low_rank(set, stacked).is_empty()) {
+        if is_recorded || self.low_rank.is_some_and(|set| !self.parameters.low_rank(set, stacked).is_empty()) {
             let (gate, up) = (self.linear(x, apart.0, None)?, self.linear(x, apart.1, None)?);
             let gate_up = self.beside(&gate, &up)?;
             return self.glu(activation, &gate_up);

@@ -184,6 +184,7 @@ impl TrackPlan {
         let of = |(number, block): (usize, &Vec<usize>)| {
             let steps = self.forward_passes_of(number, settings);
             let written = if is_once { block.len() } else { block.len().saturating_mul(steps) };
+            // Each step reads the canvas as it stands, too.
             written.saturating_mul(of_position).saturating_add(steps)
         };
         self.blocks.iter().enumerate().map(of).fold(0, usize::saturating_add)

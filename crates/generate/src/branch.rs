@@ -243,7 +243,12 @@ impl Branch {
 
     /// The answer about a position, among those of the whole forward pass; `None` where there was no query.
     pub(crate) fn answer<'a>(&self, answers: &'a [Answer], position: usize) -> Option<&'a Answer> {
-        answers.get(self.answers.start + self.requested.binary_search(&position).ok()?)
+        answers.get(self.request(position)?)
+    }
+
+    /// The number of a position's query among those of the whole forward pass; `None` where there is none.
+    pub(crate) fn request(&self, position: usize) -> Option<usize> {
+        Some(self.answers.start + self.requested.binary_search(&position).ok()?)
     }
 
     /// Keeps what was said for the next step, at a temperature.

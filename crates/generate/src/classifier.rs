@@ -5,8 +5,10 @@
 //! place, and the logit of a token gains what the target's log-probability gains by it, times the scale (see
 //! [`guide_by_classifier`]). Where the network's predictions agree with each other and all tokens are tried, a target of one
 //! token at scale 1 and temperature 1 has the law of texts that begin with it. Of several tokens the predictions are
-//! multiplied, as if they were independent given the text. The first-order form of the paper takes the gradient of the classifier in place of these readings;
-//! networks that generate have no gradients, and classifier-free guidance is what takes one reading.
+//! multiplied, as if they were independent given the text.
+//!
+//! To first order one reading and its gradient stand in for all these (section 3.2 of the paper): what a token would gain is
+//! taken to be linear in what its position reads.
 
 use crate::branch::{Branch, Reading, StepView};
 use crate::forward_batch::{Answer, ForwardBatch};
@@ -17,7 +19,9 @@ use aquatint_diffusion::PositionState::Given;
 use aquatint_diffusion::{Canvas, Key, Layout, PlannedStep, Process, SettingError, TokenId, guide_by_classifier};
 use aquatint_network::{NetworkSpec, Query};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 /// Rows of one forward pass of the classifier, where a canvas has no more.
 const ROWS: usize = 4096;
@@ -27,11 +31,48 @@ const LOGITS: usize = 1 << 24;
 /// these.
 const ROWS_OF_STEP: usize = 1 << 22;
 
+/// How it is found out what a token that a step might write does for the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClassifierMethod {
+    /// The canvas is read with it in its place.
+    #[default]
+    Exact,
+    /// By the gradient of one reading with respect to what its position reads.
+    FirstOrder,
+}
+
+impl ClassifierMethod {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Exact, Self::FirstOrder];
+}
+
+impl fmt::Display for ClassifierMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "exact",
+            Self::FirstOrder => "first-order",
+        })
+    }
+}
+
+impl FromStr for ClassifierMethod {
+    type Err = SettingError;
+
+    fn from_str(name: &str) -> Result<Self, SettingError> {
+        let unknown = || {
+            let (given, allowed) = (name.to_owned(), Self::ALL.map(|method| method.to_string()).join(", "));
+            SettingError { parameter: "classifier_method", given, allowed, hint: None }
+        };
+        Self::ALL.into_iter().find(|method| method.to_string() == name).ok_or_else(unknown)
+    }
+}
+
 /// Guidance by a classifier: what it aims at, and how far it is followed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassifierGuidance {
     target: Vec<TokenId>,
     scale: f64,
+    method: ClassifierMethod,
     candidates: usize,
 }
 
@@ -62,7 +103,18 @@ impl ClassifierGuidance {
             let hint = "each candidate of each position that is written takes a forward pass";
             return refuse("classifier_candidates", candidates.to_string(), "from 1 to 1024", hint);
         }
-        Ok(Self { target, scale, candidates })
+        Ok(Self { target, scale, method: ClassifierMethod::Exact, candidates })
+    }
+
+    /// The same by another method. To first order all tokens are tried, whatever the number of candidates.
+    #[must_use]
+    pub fn with_method(self, method: ClassifierMethod) -> Self {
+        Self { method, ..self }
+    }
+
+    /// How gains are found.
+    pub fn method(&self) -> ClassifierMethod {
+        self.method
     }
 
     /// The tokens with which the text is to begin.
@@ -88,7 +140,12 @@ impl ClassifierGuidance {
 
     /// Forward passes for a position that a step writes.
     pub(crate) fn passes(&self, spec: &NetworkSpec) -> usize {
-        if self.scale == 0.0 { 0 } else { self.candidates.min(spec.vocabulary_size) }
+        match self.method {
+            _ if self.scale == 0.0 => 0,
+            ClassifierMethod::Exact => self.candidates.min(spec.vocabulary_size),
+            // One for all positions of a step.
+            ClassifierMethod::FirstOrder => 0,
+        }
     }
 
     /// Canvases of so many rows that are read together.
@@ -192,13 +249,16 @@ impl Classifying<'_> {
         mut logits: BTreeMap<usize, Vec<f32>>,
         model: &Model<'_>,
     ) -> Result<Classified, GenerateError> {
+        if self.guidance.scale == 0.0 || logits.is_empty() {
+            return Ok(Classified { logits, readings: Readings::default() });
+        }
+        if self.guidance.method == ClassifierMethod::FirstOrder {
+            return self.guide_to_first_order(logits, model);
+        }
         let tried = |(position, logits): (&usize, &Vec<f32>)| {
             let tokens = likeliest(logits, self.guidance.candidates);
             tokens.into_iter().map(|token| Some((*position, token))).collect::<Vec<_>>()
         };
-        if self.guidance.scale == 0.0 || logits.is_empty() {
-            return Ok(Classified { logits, readings: Readings::default() });
-        }
         // The first is the canvas as it stands.
         let all: Vec<Option<(usize, TokenId)>> = std::iter::once(None).chain(logits.iter().flat_map(tried)).collect();
         let length = readable(self.canvas);
@@ -219,6 +279,53 @@ impl Classifying<'_> {
         Ok(Classified { logits, readings: Readings { passes: all.len(), rows } })
     }
 
+    /// The same by the gradient of one reading.
+    fn guide_to_first_order(
+        &self,
+        mut logits: BTreeMap<usize, Vec<f32>>,
+        model: &Model<'_>,
+    ) -> Result<Classified, GenerateError> {
+        let hidden = self.guidance.positions(self.request);
+        let mut predicted: Vec<usize> = hidden.clone().chain(logits.keys().copied()).collect();
+        predicted.sort_unstable();
+        let view = self.view(self.canvas, &predicted);
+        let mut branch = Branch::new(Reading::Hidden { positions: hidden.clone() });
+        let shown = branch.input(&view, model).tokens;
+        let mut batch = ForwardBatch::default();
+        let rows = branch.read(&view, &mut batch, model);
+        let row = |position: usize| branch.request(position).ok_or(GenerateError::OtherAnswer { position });
+        let targets = hidden.zip(self.guidance.target()).map(|(position, &token)| Ok((row(position)?, token)));
+        let targets = targets.collect::<Result<Vec<_>, GenerateError>>()?;
+        let wanted = logits.keys().map(|&position| row(position)).collect::<Result<Vec<_>, GenerateError>>()?;
+        let slopes = batch.token_gradients(model.denoiser, &targets, &wanted)?;
+        for ((position, logits), slopes) in logits.iter_mut().zip(slopes.chunks(model.spec().vocabulary_size)) {
+            let tried: Vec<(TokenId, f64)> =
+                (0..).zip(slopes).map(|(token, slope)| (token, f64::from(*slope))).collect();
+            let untried = f64::from(slopes[shown[*position] as usize]);
+            guide_by_classifier(logits, &tried, untried, self.guidance.scale);
+        }
+        Ok(Classified { logits, readings: Readings { passes: 1, rows } })
+    }
+
+    /// The step with a canvas, of which some positions are predicted.
+    fn view<'v>(&'v self, canvas: &'v Canvas, predicted: &'v [usize]) -> StepView<'v> {
+        StepView {
+            canvas,
+            ends: &self.request.ends,
+            key: self.key,
+            blocks: &[0],
+            positions: predicted,
+            predicted,
+            number: self.planned.number,
+            from: self.planned.from,
+            is_causal: false,
+            cache: Cache::None,
+            block_length: None,
+            lead: 0,
+            cache_refresh: None,
+        }
+    }
+
     /// The log-probability of the target on the canvas with each of these tokens in its place; counts the rows that are read.
     fn log_probabilities(
         &self,
@@ -234,21 +341,7 @@ impl Classifying<'_> {
             if let Some((position, token)) = *candidate {
                 canvas.commit(position, token)?;
             }
-            let view = StepView {
-                canvas: &canvas,
-                ends: &self.request.ends,
-                key: self.key,
-                blocks: &[0],
-                positions: &target,
-                predicted: &target,
-                number: self.planned.number,
-                from: self.planned.from,
-                is_causal: false,
-                cache: Cache::None,
-                block_length: None,
-                lead: 0,
-                cache_refresh: None,
-            };
+            let view = self.view(&canvas, &target);
             let mut branch = Branch::new(Reading::Hidden { positions: hidden.clone() });
             let shown = branch.input(&view, model).tokens;
             *rows += branch.read(&view, &mut batch, model);

@@ -99,6 +99,15 @@ impl Denoiser for Drifting<'_> {
         self.denoiser.costs(input, terms)
     }
 
+    fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError> {
+        self.denoiser.token_gradients(input, targets, rows)
+    }
+
     fn kv_cache_bytes(&self, rows: usize) -> usize {
         self.denoiser.kv_cache_bytes(rows)
     }

@@ -5,8 +5,8 @@
 
 use aquatint_diffusion::{ContinuousState, Place, TokenId};
 use aquatint_network::{
-    CachedRows, Denoiser, ForwardPass, KvCache, NetworkError, NetworkInput, NetworkSpec, Query, RowAnswer, RowLayout,
-    RowQuery, RowSlots,
+    CachedRows, Denoiser, ForwardPass, KvCache, LossRow, NetworkError, NetworkInput, NetworkSpec, Query, RowAnswer,
+    RowLayout, RowQuery, RowSlots,
 };
 
 /// What the network is to read of one canvas.
@@ -131,32 +131,22 @@ impl ForwardBatch {
         queries: &[Query<'_>],
     ) -> Result<(Vec<Answer>, Vec<KvCache>), NetworkError> {
         let spec = denoiser.spec();
-        let current = spec.tells_current().then(|| self.rows.current().to_vec());
-        let (positions, visibility) = self.rows.finish()?;
-        let input = NetworkInput {
-            tokens: &self.tokens,
-            points: self.points.as_ref(),
-            positions: &positions,
-            places: (spec.position_axes() > 1).then_some(self.places.as_slice()),
-            visibility: &visibility,
-            times: spec.reads_time().then_some(self.times.as_slice()),
-            current: current.as_deref(),
-            self_conditioning: spec.self_conditioning.map(|_| self.self_conditioning.as_slice()),
-        };
-        let cached = self
-            .is_cached
-            .then_some(CachedRows { rows_to_compute: &self.rows_to_compute, kv_caches: &mut self.kv_caches });
+        let mut kv_caches = std::mem::take(&mut self.kv_caches);
+        let (rows_to_compute, is_cached) = (std::mem::take(&mut self.rows_to_compute), self.is_cached);
+        let cached = is_cached.then_some(CachedRows { rows_to_compute: &rows_to_compute, kv_caches: &mut kv_caches });
         let row_queries: Vec<RowQuery<'_>> =
             self.requested.iter().zip(queries).map(|(&row, &query)| RowQuery { row, query }).collect();
         // Whole rows are kept, in the order of their queries.
         let whole: Vec<usize> = (0..queries.len()).filter(|index| queries[*index] == Query::WholeRow).collect();
         let logits = RowSlots::new(whole.len());
-        let answers = denoiser.forward(ForwardPass { input: &input, cached }, &row_queries, &|index, row| {
+        let read = |index: usize, row: &mut [f32]| {
             // A row of another length is no answer.
             if let (Ok(slot), true) = (whole.binary_search(&index), row.len() == spec.vocabulary_size) {
                 logits.set(slot, row.to_vec());
             }
-        })?;
+        };
+        let answers =
+            self.with_input(spec, |input| denoiser.forward(ForwardPass { input, cached }, &row_queries, &read))?;
         let (given, expected) = (answers.len(), row_queries.len());
         if given != expected {
             return Err(NetworkError::Unanswered { given, expected });
@@ -166,6 +156,41 @@ impl ForwardBatch {
             Query::WholeRow => logits.next().map_or(Answer::Row(answer), Answer::Logits),
             _ => Answer::Row(answer),
         };
-        Ok((queries.iter().zip(answers).map(&mut answer).collect(), self.kv_caches))
+        Ok((queries.iter().zip(answers).map(&mut answer).collect(), kv_caches))
+    }
+
+    /// The gradient of the log-likelihood of tokens at some of the requested rows, by their numbers, with respect to what
+    /// others read: [`Denoiser::token_gradients`], `[wanted, V]`.
+    pub(crate) fn token_gradients(
+        self,
+        denoiser: &dyn Denoiser,
+        targets: &[(usize, TokenId)],
+        wanted: &[usize],
+    ) -> Result<Vec<f32>, NetworkError> {
+        let target =
+            |&(number, target): &(usize, TokenId)| LossRow { row: self.requested[number], target, weight: 1.0 };
+        let targets: Vec<LossRow> = targets.iter().map(target).collect();
+        let rows: Vec<u32> = wanted.iter().map(|&number| self.requested[number]).collect();
+        self.with_input(denoiser.spec(), |input| denoiser.token_gradients(input, &targets, &rows))
+    }
+
+    /// Hands all rows over as the network reads them.
+    fn with_input<R>(
+        self,
+        spec: &NetworkSpec,
+        with: impl FnOnce(&NetworkInput<'_>) -> Result<R, NetworkError>,
+    ) -> Result<R, NetworkError> {
+        let current = spec.tells_current().then(|| self.rows.current().to_vec());
+        let (positions, visibility) = self.rows.finish()?;
+        with(&NetworkInput {
+            tokens: &self.tokens,
+            points: self.points.as_ref(),
+            positions: &positions,
+            places: (spec.position_axes() > 1).then_some(self.places.as_slice()),
+            visibility: &visibility,
+            times: spec.reads_time().then_some(self.times.as_slice()),
+            current: current.as_deref(),
+            self_conditioning: spec.self_conditioning.map(|_| self.self_conditioning.as_slice()),
+        })
     }
 }

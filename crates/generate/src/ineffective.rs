@@ -9,7 +9,7 @@ use crate::confidence::Confidence;
 use crate::part::PartOf;
 use crate::speculation::Speculation;
 use crate::visible::visible;
-use crate::{BlocksFrom, Cache, ConfidenceOf, GenerateError, Mark, Request, Settings, StopAt};
+use crate::{BlocksFrom, Cache, ClassifierMethod, ConfidenceOf, GenerateError, Mark, Request, Settings, StopAt};
 use aquatint_diffusion::policy::Last;
 use aquatint_diffusion::{
     BlockPlan, CommitPolicy, Counting, Domain, Editing, Kind, Layout, PlanPart, PlannedStep, Process, Remasking, Span,
@@ -117,6 +117,7 @@ impl Case<'_> {
             ("insert_token", self.length_tokens()),
             ("guidance_scale", self.guidance_scale()),
             ("unconditional_prompt", self.unconditional_prompt()),
+            ("classifier_method", self.classifier_method()),
             ("classifier_candidates", self.classifier_candidates()),
             ("cache", self.cache()),
             ("cache_refresh", self.cache_refresh()),
@@ -445,6 +446,15 @@ impl Case<'_> {
     }
 
     fn classifier_candidates(&self) -> Option<String> {
+        let classifier = self.settings().classifier()?;
+        match classifier.method() {
+            _ if classifier.scale() == 0.0 => Some("nothing is tried at a classifier scale of 0".to_owned()),
+            ClassifierMethod::FirstOrder => Some("the gradient is of all tokens".to_owned()),
+            ClassifierMethod::Exact => None,
+        }
+    }
+
+    fn classifier_method(&self) -> Option<String> {
         let nothing = self.settings().classifier().is_some_and(|classifier| classifier.scale() == 0.0);
         nothing.then(|| "nothing is tried at a classifier scale of 0".to_owned())
     }

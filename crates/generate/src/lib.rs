@@ -53,7 +53,7 @@ pub use audit::{Audit, Offence};
 pub use blocks_from::BlocksFrom;
 pub use cache::Cache;
 pub use certainty::{Certainties, Certainty};
-pub use classifier::ClassifierGuidance;
+pub use classifier::{ClassifierGuidance, ClassifierMethod};
 pub use confidence::ConfidenceOf;
 pub use constraint::{
     AnyOrder, CommitOrder, Constraint, ConstraintError, SpanConstraint, SpanFiller, SpanStart, TextConstraint,

@@ -72,6 +72,20 @@ pub trait Denoiser: Send + Sync {
     /// As [`Denoiser::nll`].
     fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError>;
 
+    /// By how much `Σ weight · log p(target)` of the targets grows with the share of each token in what each of `rows` reads,
+    /// `[rows, V]`: the gradient with respect to the rows as one-hot vectors, `⟨E_v, ∂/∂x⟩` with `E` the embedding table.
+    /// To first order, a row that reads `v` in place of `u` changes the sum by the difference of their entries (D-CBG,
+    /// 2412.10193, section 3.2). Nothing is learned.
+    ///
+    /// # Errors
+    /// As [`Denoiser::nll`]; when the input has points; and [`NetworkError::NoGradients`] of a denoiser that has none.
+    fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError>;
+
     /// Bytes that a [`KvCache`] of so many rows takes; 0 for a denoiser without one.
     fn kv_cache_bytes(&self, rows: usize) -> usize;
 }
@@ -162,6 +176,10 @@ impl<H: HostDenoiser> Denoiser for H {
 
     fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
         costs_on_host(self, input, terms)
+    }
+
+    fn token_gradients(&self, _: &NetworkInput<'_>, _: &[LossRow], _: &[u32]) -> Result<Vec<f32>, NetworkError> {
+        Err(NetworkError::NoGradients { reason: "predictions are in closed form" })
     }
 
     fn kv_cache_bytes(&self, _: usize) -> usize {

@@ -74,6 +74,12 @@ pub enum NetworkError {
         /// Parameters that there are.
         count: usize,
     },
+    /// Gradients were asked for where there are none.
+    #[error("the gradients of what is predicted are not known: {reason}")]
+    NoGradients {
+        /// Why there are none.
+        reason: &'static str,
+    },
     /// There is no adapter of that name.
     #[error("the network has no adapter `{name}`; allowed: {}", or_none(allowed))]
     UnknownAdapter {

@@ -96,8 +96,19 @@ type AttendIn<'a, 'p, D> =
 impl<'p, D: Device> Pass<'p, D> {
     /// The hidden state of the requested rows, ready for the head.
     pub(crate) fn hidden(&self, tape: &mut Tape<'p, D>, visible: &'p LayerVisible<D>) -> Result<Value<D>, DeviceError> {
+        let vectors = self.embedded(tape)?;
+        self.hidden_of(tape, vectors, visible)
+    }
+
+    /// The same from the vectors of rows, [`Pass::embedded`] or others.
+    pub(crate) fn hidden_of(
+        &self,
+        tape: &mut Tape<'p, D>,
+        vectors: Value<D>,
+        visible: &'p LayerVisible<D>,
+    ) -> Result<Value<D>, DeviceError> {
         let Self { spec, weight_index, indices, .. } = *self;
-        let mut x = self.embedded(tape)?;
+        let mut x = self.conditioned(tape, vectors)?;
         let condition = self.condition(tape)?;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
             let (pass, visible) = (self.layer(index), visible.of(index));
@@ -117,7 +128,8 @@ impl<'p, D: Device> Pass<'p, D> {
         attend: &mut AttendIn<'_, 'p, D>,
     ) -> Result<Value<D>, DeviceError> {
         let Self { spec, weight_index, indices, .. } = *self;
-        let mut x = self.embedded(tape)?;
+        let vectors = self.embedded(tape)?;
+        let mut x = self.conditioned(tape, vectors)?;
         let condition = self.condition(tape)?;
         for (index, (layer, weights)) in spec.layers.iter().zip(&weight_index.layers).enumerate() {
             let inputs: Vec<Value<D>> = std::iter::once(x).chain(condition.clone()).collect();
@@ -127,10 +139,15 @@ impl<'p, D: Device> Pass<'p, D> {
         weight_index.head.forward(tape, spec, &x, &indices.requested_groups, condition.as_ref())
     }
 
+    /// The vectors of the rows.
+    pub(crate) fn embedded(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
+        self.weight_index.embedding.forward(tape, self.spec, &self.input, &self.indices.tokens)
+    }
+
     /// The rows as the first layer reads them.
-    fn embedded(&self, tape: &mut Tape<'p, D>) -> Result<Value<D>, DeviceError> {
+    fn conditioned(&self, tape: &mut Tape<'p, D>, vectors: Value<D>) -> Result<Value<D>, DeviceError> {
         let current = self.indices.current.as_ref().map(|current| &current.rows);
-        self.weight_index.embedding.forward(tape, self.spec, &self.input, &self.indices.tokens, current)
+        self.weight_index.embedding.conditioned(tape, self.spec, &self.input, vectors, current)
     }
 
     fn layer(&self, index: usize) -> LayerPass<'p, D> {

@@ -218,6 +218,15 @@ impl<D: Device> Denoiser for InferenceNetwork<D> {
         self.reader().costs(input, terms)
     }
 
+    fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError> {
+        self.reader().token_gradients(input, targets, rows)
+    }
+
     fn kv_cache_bytes(&self, rows: usize) -> usize {
         self.shared.pool.bytes(rows)
     }

@@ -229,6 +229,15 @@ impl<D: Device> Denoiser for Network<D> {
         self.reader().costs(input, terms)
     }
 
+    fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError> {
+        self.reader().token_gradients(input, targets, rows)
+    }
+
     fn kv_cache_bytes(&self, rows: usize) -> usize {
         self.pool.bytes(rows)
     }
@@ -261,6 +270,15 @@ impl<D: Device> Denoiser for WithoutAdapter<'_, D> {
 
     fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
         self.0.reader_with(None).costs(input, terms)
+    }
+
+    fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError> {
+        self.0.reader_with(None).token_gradients(input, targets, rows)
     }
 
     fn kv_cache_bytes(&self, rows: usize) -> usize {

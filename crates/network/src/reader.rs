@@ -10,8 +10,8 @@ use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{ForwardPass, LossRow, NetworkError, NetworkInput, NetworkSpec};
 use aquatint_compute::{
-    CostKind, Device, DeviceError, Element, LogitHead, LogitRows, Parameters, RatioCost, ReadRow, RowCost,
-    ScaledPoints, Tape, Targets, TokenVectors,
+    CostKind, Device, DeviceError, Element, LinearOperands, LinearShape, LogitHead, LogitRows, Parameters, RatioCost,
+    ReadRow, RowCost, ScaledPoints, Tape, Targets, TokenVectors,
 };
 use aquatint_diffusion::{Cost, Distance, LossTerm, Marginal, Ratio, WordVectors};
 use std::sync::Arc;
@@ -28,6 +28,9 @@ pub(crate) struct Reader<'a, D: Device> {
     /// The adapter that a pass applies, by its index.
     pub(crate) adapter: Option<usize>,
 }
+
+/// Tokens whose vectors are multiplied at a time.
+const TOKENS: usize = 4096;
 
 /// The format in which likelihoods read the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +150,62 @@ impl<D: Device> Reader<'_, D> {
             };
             Ok(self.parameters.device().nll_rows(logits, &requested.ids)?)
         })
+    }
+}
+
+impl<D: Device> Reader<'_, D> {
+    /// See [`crate::Denoiser::token_gradients`].
+    pub(crate) fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError> {
+        let size = self.spec.vocabulary_size;
+        let requested = RowTargets::new(self.spec, targets)?;
+        if input.points.is_some() {
+            let reason = "gradients by tokens are of rows that read tokens: leave them out";
+            return Err(NetworkError::InputPart { parameter: "points", given: true, reason });
+        }
+        input.check(self.spec)?;
+        below("rows", rows, input.visibility.len(), "the number of rows of `visibility`")?;
+        if self.parameters.has_on_demand() {
+            return Err(NetworkError::NoGradients { reason: "experts are read when rows are routed to them" });
+        }
+        let mut of_tokens = vec![0.0; rows.len() * size];
+        if requested.rows.is_empty() || rows.is_empty() {
+            return Ok(of_tokens);
+        }
+        let (device, width) = (self.parameters.device(), self.spec.width);
+        let gradient = pass(self, input, &requested.rows, |pass, visible| {
+            let mut tape = Tape::recording(self.parameters, 0).adding(self.adapter);
+            let tokens = pass.embedded(&mut tape)?;
+            let tokens = tape.leaf(tokens);
+            let hidden = pass.hidden_of(&mut tape, tokens, visible)?;
+            Ok(tape.leaf_gradient(hidden, self.logit_head(None), requested.targets())?)
+        })?;
+        let Some(gradient) = gradient else { return Ok(of_tokens) };
+        let mut of_rows = device.uninitialised(rows.len() * width)?;
+        device.gather(width, &gradient, &device.upload_indices(rows)?, &mut of_rows);
+        // The table may be compact or stored, so that a part of it at a time is there in full.
+        let tokens: Vec<u32> = (0..size as u32).collect();
+        for part in tokens.chunks(TOKENS) {
+            let indices = device.upload_indices(part)?;
+            let mut tape = Tape::inferring(self.parameters);
+            let vectors = self.weight_index.embedding.vectors(&mut tape, self.spec, part, &indices)?;
+            let shape = LinearShape { rows: rows.len(), inputs: width, outputs: part.len() };
+            let (x, weight) = (&of_rows, vectors.buffer());
+            let mut products = device.uninitialised(rows.len() * part.len())?;
+            device.linear(LinearOperands { shape, x, weight, bias: None, accumulate: false }, &mut products);
+            let products = device.download(&products);
+            for (row, products) in of_tokens.chunks_exact_mut(size).zip(products.chunks_exact(part.len())) {
+                for (&token, product) in part.iter().zip(products) {
+                    // The gradient is that of costs.
+                    row[token as usize] = -product.to_f64() as f32;
+                }
+            }
+        }
+        Ok(of_tokens)
     }
 }
 

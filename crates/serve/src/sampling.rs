@@ -103,6 +103,8 @@ pub(crate) struct SamplingFields {
     /// How far the classifier is followed: 0 is not at all, 1 by Bayes' rule.
     #[schema(minimum = 0.0, maximum = 1000000.0)]
     classifier_scale: Option<f64>,
+    /// How tokens are tried: `exact`, a forward pass for each; `first-order`, one pass and its gradient for all.
+    classifier_method: Option<String>,
     /// Tokens that are tried at each position; each takes a forward pass.
     #[schema(minimum = 1, maximum = 32)]
     classifier_candidates: Option<usize>,
@@ -147,7 +149,7 @@ pub(crate) struct SamplingFields {
 
 impl SamplingFields {
     /// The names of the fields.
-    pub(crate) const NAMES: [&str; 47] = [
+    pub(crate) const NAMES: [&str; 48] = [
         "temperature",
         "final_temperature",
         "top_p",
@@ -180,6 +182,7 @@ impl SamplingFields {
         "unconditional_prompt",
         "classifier_target",
         "classifier_scale",
+        "classifier_method",
         "classifier_candidates",
         "cache",
         "cache_refresh",
@@ -272,6 +275,7 @@ impl SamplingFields {
             classifier: ClassifierOptions {
                 target: self.classifier_target.clone(),
                 scale: self.classifier_scale,
+                method: named(&self.classifier_method)?,
                 candidates: self.classifier_candidates,
             },
             suppress_tokens: self.suppress_tokens.clone(),

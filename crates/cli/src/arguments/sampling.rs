@@ -161,6 +161,11 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "S", help_heading = "Sampling")]
     pub(crate) classifier_scale: Option<f64>,
 
+    /// How the classifier tries tokens: exact (a forward pass for each), first-order (one pass and its gradient for all, an
+    /// approximation) [default: exact]
+    #[arg(long, value_name = "METHOD", help_heading = "Sampling")]
+    pub(crate) classifier_method: Option<String>,
+
     /// Tokens that are tried at each position, the likeliest first; each takes a forward pass [default: 8]
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) classifier_candidates: Option<usize>,

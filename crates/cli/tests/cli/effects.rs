@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 76] = [
+const FLAGS: [(&str, Effect); 77] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--count", Always),
@@ -142,6 +142,10 @@ const FLAGS: [(&str, Effect); 76] = [
         ),
     ),
     ("--classifier-scale", Warned(&["The [[4]] saw.", "--classifier-scale", "2"], "no classifier target is named")),
+    (
+        "--classifier-method",
+        Warned(&["The [[4]] saw.", "--classifier-method", "first-order"], "no classifier target is named"),
+    ),
     (
         "--classifier-candidates",
         Warned(&["The [[4]] saw.", "--classifier-candidates", "2"], "no classifier target is named"),

@@ -100,6 +100,24 @@ impl<'p, D: Device> Tape<'p, D> {
         self.learn(hidden, head, gradients, |device, rows, wanted| device.linear_learn_rows(rows, read, wanted))
     }
 
+    /// The gradient of the weighted sum of the costs with respect to the tape's [leaf](Tape::leaf), of its length; uses the
+    /// tape up. `None` where the costs do not depend on it, or the tape keeps nothing.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    pub fn leaf_gradient(
+        self,
+        hidden: Value<D>,
+        head: LogitHead<'_, D::Buffer>,
+        targets: Targets<'_>,
+    ) -> Result<Option<D::Buffer>, DeviceError> {
+        let mut gradients = Gradients::zeros(self.parameters)?;
+        let loss = |device: &D, rows: LossRows<'_, _, _>, wanted: LossGradients<'_, _>| {
+            device.linear_cross_entropy(rows, targets, Some(wanted))
+        };
+        Ok(self.learn_to_leaf(hidden, head, &mut gradients, loss)?.1)
+    }
+
     /// Learns a loss, and then all that led to it.
     fn learn<R>(
         self,
@@ -108,6 +126,17 @@ impl<'p, D: Device> Tape<'p, D> {
         gradients: &mut Gradients<D>,
         loss: impl FnOnce(&D, LossRows<'_, D::Buffer, D::Prepared>, LossGradients<'_, D::Buffer>) -> Result<R, DeviceError>,
     ) -> Result<R, DeviceError> {
+        Ok(self.learn_to_leaf(hidden, head, gradients, loss)?.0)
+    }
+
+    /// The same, and the gradient of the leaf.
+    fn learn_to_leaf<R>(
+        self,
+        hidden: Value<D>,
+        head: LogitHead<'_, D::Buffer>,
+        gradients: &mut Gradients<D>,
+        loss: impl FnOnce(&D, LossRows<'_, D::Buffer, D::Prepared>, LossGradients<'_, D::Buffer>) -> Result<R, DeviceError>,
+    ) -> Result<(R, Option<D::Buffer>), DeviceError> {
         let (device, parameters) = (self.device(), self.parameters);
         let learned = |id: &WeightId| parameters.trains(*id);
         let (weight, bias) = (Some(head.weight).filter(learned), head.bias.filter(learned));
@@ -123,8 +152,8 @@ impl<'p, D: Device> Tape<'p, D> {
             }
         }
         let result = result?;
-        self.backward(hidden, d_hidden, gradients)?;
-        Ok(result)
+        let gradient = self.backward_to_leaf(hidden, d_hidden, gradients)?;
+        Ok((result, gradient))
     }
 
     fn loss_rows<'a>(
@@ -152,12 +181,23 @@ impl<'p, D: Device> Tape<'p, D> {
         d_output: D::Buffer,
         gradients: &mut Gradients<D>,
     ) -> Result<(), DeviceError> {
+        self.backward_to_leaf(output, d_output, gradients).map(drop)
+    }
+
+    fn backward_to_leaf(
+        self,
+        output: Value<D>,
+        d_output: D::Buffer,
+        gradients: &mut Gradients<D>,
+    ) -> Result<Option<D::Buffer>, DeviceError> {
         let mut slots: Slots<D> = (0..self.slots).map(|_| None).collect();
         if let Some(slot) = output.slot {
             slots[slot] = Some(d_output);
         }
         drop(output);
-        self.unwind(&mut slots, gradients)
+        let leaf = self.leaf;
+        self.unwind(&mut slots, gradients)?;
+        Ok(leaf.and_then(|slot| slots[slot].take()))
     }
 
     /// Runs the records in reverse. A record frees what it holds as soon as it is done.

@@ -225,8 +225,16 @@ impl<'p, D: Device> Tape<'p, D> {
         apart: &[(WeightId, WeightId)],
     ) -> Result<Value<D>, DeviceError> {
         let parameters = self.parameters;
-        if self.records.is_some() || stacked.iter().any(|&weight| parameters.is_prepared_only(weight)) {
+        let is_recorded = self.records.is_some();
+        let is_apart = apart.iter().any(|&(gate, _)| parameters.is_prepared_only(gate));
+        if (is_recorded && !is_apart) || stacked.iter().any(|&weight| parameters.is_prepared_only(weight)) {
             let gate_up = self.grouped_linear(x, routes, stacked)?;
+            return self.glu(activation, &gate_up);
+        }
+        if is_recorded {
+            let (gates, ups): (Vec<WeightId>, Vec<WeightId>) = apart.iter().copied().unzip();
+            let (gate, up) = (self.grouped_linear(x, routes, &gates)?, self.grouped_linear(x, routes, &ups)?);
+            let gate_up = self.beside(&gate, &up)?;
             return self.glu(activation, &gate_up);
         }
         let shape = self.linear_shape(x, apart[0].0);

@@ -56,15 +56,12 @@ impl<'p, D: Device> Tape<'p, D> {
         Ok(out)
     }
 
-    /// Two matrices of as many rows beside each other, to be read and not learned.
+    /// Two matrices of as many rows beside each other.
     pub(super) fn beside(&mut self, left: &Value<D>, right: &Value<D>) -> Result<Value<D>, DeviceError> {
         let (rows, stride) = (left.rows, left.columns + right.columns);
-        let mut out = self.device().uninitialised(rows * stride)?;
-        for (value, first) in [(left, 0), (right, left.columns)] {
-            let (columns, from) = (value.columns, Columns::all(&*value.buffer, value.columns));
-            let operands = AddColumns { rows, columns, factor: 1.0, from, stride, first, accumulate: false };
-            self.device().add_columns(operands, &mut out);
-        }
-        Ok(self.value(out, rows, stride, false))
+        let empty = self.device().zeros(rows * stride)?;
+        let out = self.adopt(empty, rows, stride);
+        let out = self.add_columns(out, left, (1.0, 0))?;
+        self.add_columns(out, right, (1.0, left.columns))
     }
 }

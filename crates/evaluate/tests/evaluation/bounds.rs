@@ -54,6 +54,9 @@ impl<F: Fn(&NetworkInput, &LossRow) -> f64 + Send + Sync> Denoiser for Oracle<F>
         let row = |term: &LossTerm| LossRow { row: term.position as u32, target: term.target, weight: term.weight };
         self.nll(input, &terms.iter().map(row).collect::<Vec<LossRow>>())
     }
+    fn token_gradients(&self, _: &NetworkInput, _: &[LossRow], _: &[u32]) -> Result<Vec<f32>, NetworkError> {
+        Err(NetworkError::NoGradients { reason: "costs are given" })
+    }
     fn kv_cache_bytes(&self, _: usize) -> usize {
         0
     }

@@ -4,12 +4,16 @@ use crate::chain::{Chain, MASK, process};
 use crate::real::small;
 use crate::refusals::{message, refused};
 use aquatint_compute::{Cpu, CpuPath};
+use aquatint_compute::{ReadRow, Visibility};
 use aquatint_diffusion::{Canvas, Layout, Process, ProcessKind, TokenId};
+use aquatint_diffusion::{LossTerm, WordVectors};
 use aquatint_generate::{
-    ClassifierGuidance, DenoisingEvent, Mark, MarkedOrder, Outcome, Part, Request, Settings, SettingsBuilder,
-    Watermark, generate,
+    ClassifierGuidance, ClassifierMethod, DenoisingEvent, Mark, MarkedOrder, Outcome, Part, Request, Settings,
+    SettingsBuilder, Watermark, generate,
 };
-use aquatint_network::{Denoiser, Network, ProcessSpec};
+use aquatint_network::{
+    Denoiser, ForwardPass, LossRow, Network, NetworkError, NetworkInput, NetworkSpec, ProcessSpec, RowAnswer, RowQuery,
+};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -115,6 +119,119 @@ fn the_target_stands_behind_the_begin_token_and_more_may_be_given_behind_it() {
     assert_eq!(of(&[2, 5, 6], 0.0), of(&[2, 9, 6], 0.0));
     assert_ne!(of(&[2, 5, 6], 0.0), of(&[2, 5, 8], 0.0));
     assert_ne!(of(&[2, 5, 6], 500.0), of(&[2, 9, 6], 500.0));
+}
+
+/// The chain, as if the log-probability of what it predicts were linear in what it reads: its gradients are differences.
+struct Linear(Chain);
+
+impl Denoiser for Linear {
+    fn spec(&self) -> &NetworkSpec {
+        self.0.spec()
+    }
+
+    fn word_vectors(&self) -> Result<WordVectors, NetworkError> {
+        self.0.word_vectors()
+    }
+
+    fn forward(
+        &self,
+        pass: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
+        self.0.forward(pass, queries, read)
+    }
+
+    fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
+        self.0.nll(input, rows)
+    }
+
+    fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
+        self.0.costs(input, terms)
+    }
+
+    fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError> {
+        let mut slopes = Vec::new();
+        for row in rows {
+            for token in 0..self.spec().vocabulary_size as u32 {
+                let mut tokens = input.tokens.to_vec();
+                tokens[*row as usize] = token;
+                let costs = self.nll(&NetworkInput { tokens: &tokens, ..*input }, targets)?;
+                // What is added to all tokens changes nothing.
+                slopes.push(
+                    7.0 - costs.iter().zip(targets).map(|(cost, target)| target.weight * cost).sum::<f64>() as f32,
+                );
+            }
+        }
+        Ok(slopes)
+    }
+
+    fn kv_cache_bytes(&self, rows: usize) -> usize {
+        self.0.kv_cache_bytes(rows)
+    }
+}
+
+/// Where it is linear, what a token does for the target is the same by its gradient as by reading the canvas with it.
+#[test]
+fn to_first_order_a_linear_network_is_guided_as_exactly() {
+    let linear = Linear(Chain::mixed(4));
+    for policy in ["sequential", "random", "confidence"] {
+        for (seed, steps) in [(1, 5), (2, 5), (3, 2), (4, 1), (5, 3)] {
+            let of = |method: ClassifierMethod| {
+                let settings = settings(|builder| builder.steps(steps).policy_named(policy).seed(seed));
+                let guidance = classifier(&[2], 1.5, 4).map(|classifier| classifier.with_method(method));
+                let request = Request::new(canvas(&[2], 5), settings.with_classifier(guidance));
+                filled(&linear, &process(), request)
+            };
+            let ((exact, _), (outcome, announced)) = (of(ClassifierMethod::Exact), of(ClassifierMethod::FirstOrder));
+            assert_eq!(outcome.tokens, exact.tokens, "{policy}, {steps} steps");
+            // One reading and its gradient a step.
+            assert_eq!((outcome.statistics.forward_passes, announced), (2 * steps, 2 * steps), "{policy}");
+        }
+    }
+}
+
+/// The further it is followed, the more the token of the steepest slope is written, of the canvas without its target.
+#[test]
+fn to_first_order_a_network_writes_the_token_of_the_steepest_slope() {
+    let network = Network::new(Cpu::<f32>::new(CpuPath::best(), 1).unwrap(), small(|_| ()), 1).unwrap();
+    for (target, first) in [(7, 5), (9, 5), (7, 11)] {
+        let settings = settings(|builder| builder.steps(1).policy_named("sequential"));
+        let guidance = classifier(&[target], 1e6, 1).map(|own| own.with_method(ClassifierMethod::FirstOrder));
+        let request = Request::new(canvas(&[target, first], 1), settings.with_classifier(guidance));
+        let written = filled(&network, &process(), request).0.tokens[2];
+        let (tokens, visibility) = ([MASK, first, MASK], Visibility::full(&[3]));
+        let input = NetworkInput::of_tokens(&tokens, &[0, 1, 2], &visibility);
+        let slopes = network.token_gradients(&input, &[LossRow { row: 0, target, weight: 1.0 }], &[2]).unwrap();
+        let steepest = (0..).zip(&slopes).filter(|(token, _)| *token != MASK).max_by(|a, b| a.1.total_cmp(b.1));
+        assert_eq!(Some(written), steepest.map(|(token, _)| token), "towards {target} behind {first}");
+    }
+}
+
+/// A prediction in closed form has no gradients, which is said.
+#[test]
+fn to_first_order_what_has_no_gradients_is_refused() {
+    let settings = settings(|builder| builder.steps(2).policy_named("sequential"));
+    let guidance = classifier(&[2], 1.0, 1).map(|own| own.with_method(ClassifierMethod::FirstOrder));
+    let request = Request::new(canvas(&[2], 2), settings.with_classifier(guidance));
+    let mut outcomes = generate(&Chain::mixed(4), &process(), &[request], &mut |_, _| ControlFlow::Continue(()));
+    let error = outcomes.remove(0).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "the gradients of what is predicted are not known: predictions are in closed form");
+}
+
+#[test]
+fn methods_are_read_back_by_their_names() {
+    for method in ClassifierMethod::ALL {
+        assert_eq!(method.to_string().parse::<ClassifierMethod>().unwrap(), method);
+    }
+    let error = "second-order".parse::<ClassifierMethod>().unwrap_err().to_string();
+    assert_eq!(error, "`classifier_method` is second-order; allowed: exact, first-order");
 }
 
 /// The canvas as it stands and each candidate of each position that a step writes; where the policy cannot choose before, of all

@@ -361,6 +361,15 @@ impl Denoiser for Deaf {
         self.0.costs(input, terms)
     }
 
+    fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError> {
+        self.0.token_gradients(input, targets, rows)
+    }
+
     fn kv_cache_bytes(&self, rows: usize) -> usize {
         self.0.kv_cache_bytes(rows)
     }

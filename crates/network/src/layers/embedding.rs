@@ -77,35 +77,22 @@ impl EmbeddingWeights {
         Ok(Self { table, stored: None, self_conditioning, field })
     }
 
-    /// The rows of an input as the first layer reads them; `tokens` are its own on the device, and so are its rows of
-    /// current blocks, where the network tells them apart.
+    /// The vectors of an input's rows, of their tokens or their points; `tokens` are its own on the device.
     pub(crate) fn forward<'p, D: Device>(
         &self,
         tape: &mut Tape<'p, D>,
         spec: &NetworkSpec,
         input: &NetworkInput<'p>,
         tokens: &'p D::Indices,
-        current: Option<&'p D::Indices>,
     ) -> Result<Value<D>, DeviceError> {
-        let x = match (input.points, &self.field) {
-            (None, _) => {
-                let x = match &self.stored {
-                    Some(StoredRows(read)) => {
-                        let failed = |reason| DeviceError::Weight { name: TABLE.to_owned(), reason };
-                        let values = read(input.tokens).map_err(failed)?;
-                        let values = values.into_iter().map(|value| D::Element::from_f64(f64::from(value)));
-                        tape.constant(input.tokens.len(), &values.collect::<Vec<D::Element>>())?
-                    }
-                    None => tape.gather(self.table, tokens)?,
-                };
-                scaled(tape, spec, x)?
-            }
+        match (input.points, &self.field) {
+            (None, _) => self.vectors(tape, spec, input.tokens, tokens),
             (Some(points), None) => {
                 let mut mixtures = points.offset.clone();
                 for (row, (&token, &weight)) in input.tokens.iter().zip(&points.clean_weight).enumerate() {
                     mixtures[row * points.size + token as usize] += weight;
                 }
-                self.mixture(tape, spec, input.positions.len(), &mixtures)?
+                self.mixture(tape, spec, input.positions.len(), &mixtures)
             }
             (Some(points), Some(field)) => {
                 // A row of one vector each: the only way in which the gradient reaches the vectors.
@@ -120,9 +107,21 @@ impl EmbeddingWeights {
                 let offset = tape.constant(points.len(), &offset.collect::<Vec<D::Element>>())?;
                 let point = tape.add(own, &offset)?;
                 let projected = tape.linear(&point, field.projection, None)?;
-                spec.norm.forward(tape, &projected, field.norm)?
+                spec.norm.forward(tape, &projected, field.norm)
             }
-        };
+        }
+    }
+
+    /// The same with what was predicted of the rows at the last step, where the network reads that: as the first layer reads
+    /// them. `current` are the rows of current blocks, where the network tells them apart.
+    pub(crate) fn conditioned<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        spec: &NetworkSpec,
+        input: &NetworkInput<'p>,
+        x: Value<D>,
+        current: Option<&'p D::Indices>,
+    ) -> Result<Value<D>, DeviceError> {
         let (Some(conditioning), Some(weights)) = (spec.self_conditioning, &self.self_conditioning) else {
             return Ok(x);
         };
@@ -141,6 +140,26 @@ impl EmbeddingWeights {
                 tape.replace_rows(x, current, &own)
             }
         }
+    }
+
+    /// The vectors of tokens, `[tokens, D]`; `indices` are the tokens on the device.
+    pub(crate) fn vectors<'p, D: Device>(
+        &self,
+        tape: &mut Tape<'p, D>,
+        spec: &NetworkSpec,
+        tokens: &[u32],
+        indices: &'p D::Indices,
+    ) -> Result<Value<D>, DeviceError> {
+        let x = match &self.stored {
+            Some(StoredRows(read)) => {
+                let failed = |reason| DeviceError::Weight { name: TABLE.to_owned(), reason };
+                let values = read(tokens).map_err(failed)?;
+                let values = values.into_iter().map(|value| D::Element::from_f64(f64::from(value)));
+                tape.constant(tokens.len(), &values.collect::<Vec<D::Element>>())?
+            }
+            None => tape.gather(self.table, indices)?,
+        };
+        scaled(tape, spec, x)
     }
 
     fn mixture<'p, D: Device>(

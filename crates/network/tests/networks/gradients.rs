@@ -1,10 +1,10 @@
 //! Gradients of whole networks against finite differences in f64, and with recomputed activations.
 
-use aquatint_compute::{Cpu, Device, Memory, Visibility};
-use aquatint_diffusion::{Cost, Key, ProcessKind, Vectors};
+use aquatint_compute::{Cpu, Device, Memory, Visibility, WeightFormat};
+use aquatint_diffusion::{ContinuousState, Cost, Key, ProcessKind, Vectors};
 use aquatint_network::{
-    Activations, AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, LayerSpec, Learner, LossRow, Network,
-    NetworkInput, NetworkSpec, NormSpec, ProcessSpec, QueryGrowth, RopeSpec, RotationScaling, TimeSpec, Yarn,
+    Activations, AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, InferenceNetwork, LayerSpec, Learner, LossRow,
+    Network, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, QueryGrowth, RopeSpec, RotationScaling, TimeSpec, Yarn,
 };
 use aquatint_testing::{Comparison, Example};
 
@@ -248,4 +248,68 @@ fn halves_of_a_batch_add_up_to_the_whole() {
         comparison.check(name, &parts, whole, 1e-12);
     }
     comparison.finish();
+}
+
+/// A row that reads a little of another token besides its own is a mixture of word vectors, which any network reads.
+#[test]
+fn gradients_by_tokens_agree_with_finite_differences() {
+    for name in Example::NAMES {
+        let example = Example::named(name);
+        if example.spec.word_vector_size.is_some() || example.input().points.is_some() {
+            continue;
+        }
+        let network = example.network(Cpu::<f64>::scalar());
+        let (input, size) = (example.input(), example.spec.vocabulary_size);
+        let count = input.tokens.len();
+        let rows: Vec<u32> = (0..count as u32).rev().step_by(2).collect();
+        let got = network.token_gradients(&input, &example.rows, &rows).unwrap();
+        assert_eq!(got.len(), rows.len() * size, "{name}");
+        let mut draws = Key::new(7).at(0, 0);
+        let (mut expected, mut own) = (Vec::new(), Vec::new());
+        for (index, &row) in rows.iter().enumerate() {
+            for token in [draws.below(size as u64) as usize, input.tokens[row as usize] as usize] {
+                let with = |share: f32| {
+                    let mut offset = vec![0.0; count * size];
+                    offset[row as usize * size + token] = share;
+                    let points = ContinuousState {
+                        size,
+                        offset,
+                        clean_weight: vec![1.0; count],
+                        prior_logit_scale: vec![0.0; count],
+                    };
+                    let input = NetworkInput { points: Some(&points), ..input };
+                    let costs = network.nll(&input, &example.rows).unwrap();
+                    example.rows.iter().zip(costs).map(|(row, cost)| -row.weight * cost).sum::<f64>()
+                };
+                let along = |step: f32| (with(step) - with(-step)) / (2.0 * f64::from(step));
+                expected.push((4.0 * along(1.0 / 1024.0) - along(2.0 / 1024.0)) / 3.0);
+                own.push(f64::from(got[index * size + token]));
+            }
+        }
+        let mut comparison = Comparison::new();
+        comparison.check(name, &own, &expected, 1e-5);
+        comparison.finish();
+        assert!(expected.iter().any(|slope| slope.abs() > 1e-3), "{name}: nothing depends on what is read");
+    }
+}
+
+#[test]
+fn gradients_by_tokens_are_those_of_the_same_network_when_it_learns_nothing() {
+    for name in Example::NAMES {
+        let example = Example::named(name);
+        if example.spec.word_vector_size.is_some() || example.input().points.is_some() {
+            continue;
+        }
+        let device = Cpu::<f64>::scalar();
+        let network = example.network(device.clone());
+        let rows: Vec<u32> = (0..example.input().tokens.len() as u32).collect();
+        let expected = network.token_gradients(&example.input(), &example.rows, &rows).unwrap();
+        let mut tensor = |name: &str| network.read_tensor(name).ok();
+        let inferring = InferenceNetwork::new(device, example.spec.clone(), WeightFormat::F32, &mut tensor).unwrap();
+        let got = inferring.token_gradients(&example.input(), &example.rows, &rows).unwrap();
+        let mut comparison = Comparison::new();
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
+        comparison.check(name, &wide(got), &wide(expected), 1e-5);
+        comparison.finish();
+    }
 }

@@ -188,6 +188,15 @@ impl Denoiser for Drawing<'_> {
         self.network.costs(input, terms)
     }
 
+    fn token_gradients(
+        &self,
+        input: &NetworkInput<'_>,
+        targets: &[LossRow],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, NetworkError> {
+        self.network.token_gradients(input, targets, rows)
+    }
+
     fn kv_cache_bytes(&self, rows: usize) -> usize {
         self.network.kv_cache_bytes(rows)
     }
