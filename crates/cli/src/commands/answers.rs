@@ -8,6 +8,7 @@ use aquatint::{Model, Prepared, SamplingOptions};
 use aquatint_corpus::{Source, SourceReport};
 use aquatint_evaluate::answers::{AnswerScores, Examined, Mean, Measured, examined, measured, score};
 use aquatint_evaluate::{EvaluateError, percent_with_interval};
+use aquatint_files::AtomicFile;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -169,8 +170,7 @@ fn write(
     scored: &[(&str, Vec<AnswerScores>)],
 ) -> Result<(), Failure> {
     let failed = |error: &std::io::Error| Failure::of_file("write", path, error);
-    let file = std::fs::File::create(path).map_err(|error| failed(&error))?;
-    let mut out = std::io::BufWriter::new(file);
+    let mut out = AtomicFile::create(path).map_err(|error| failed(&error))?;
     for (index, row) in rows.iter().enumerate() {
         for (answered, (who, scores)) in all.iter().zip(scored) {
             let line = wire::json(&serde_json::json!({
@@ -186,7 +186,7 @@ fn write(
             writeln!(out, "{line}").map_err(|error| failed(&error))?;
         }
     }
-    out.flush().map_err(|error| failed(&error))
+    out.finish().map_err(|error| failed(&error))
 }
 
 fn stopped(error: EvaluateError) -> Failure {

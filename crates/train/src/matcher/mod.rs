@@ -14,7 +14,7 @@ use crate::{PairFigures, RecipeError, Summary, TrainError, TrainingEvent, vocabu
 use aquatint_codec::Matcher;
 use aquatint_compute::Device;
 use aquatint_vocabulary::PreTokenizer;
-use pairs::{Lessons, PairSet};
+use pairs::{PairSet, ShuffledPairs};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use trainee::MatcherTrainee;
@@ -75,15 +75,15 @@ impl RunRecipe for ResolvedMatcher {
         let state = folder::find(&recipe.output, training.resume)?;
         events(TrainingEvent::Preparing("reading the pictures"));
         let go_on = || !stop.load(Ordering::SeqCst);
-        let lessons = Lessons::new(PairSet::read(&recipe.data.train, recipe, &go_on)?, recipe)?;
+        let pairs = ShuffledPairs::new(PairSet::read(&recipe.data.train, recipe, &go_on)?, recipe)?;
         let held_out = PairSet::read(&recipe.data.valid, recipe, &go_on)?;
         events(TrainingEvent::Preparing("training a vocabulary"));
         // The same captions give the same vocabulary, also where a run goes on.
-        let captions = lessons.set.pictures.iter().flat_map(|of| of.captions.clone()).collect();
+        let captions = pairs.set.pictures.iter().flat_map(|of| of.captions.clone()).collect();
         let vocabulary = vocabulary::learn(captions, (recipe.data.vocabulary_size, PreTokenizer::Prose), stop)?;
         events(TrainingEvent::Pairs(PairFigures {
-            train: lessons.set.pictures.len(),
-            concepts: lessons.set.concepts.len(),
+            train: pairs.set.pictures.len(),
+            concepts: pairs.set.concepts.len(),
             held_out: held_out.pictures.len(),
             vocabulary: vocabulary.len(),
         }));
@@ -95,7 +95,7 @@ impl RunRecipe for ResolvedMatcher {
         };
         let own = 0..recipe.optimiser.batch;
         let start = Start { folder: Some(&folder), state, counters, own, corpus: None };
-        training.take_steps(MatcherTrainee { recipe, matcher, optimiser, lessons, held_out }, start, events)
+        training.take_steps(MatcherTrainee { recipe, matcher, optimiser, pairs, held_out }, start, events)
     }
 }
 

@@ -119,14 +119,14 @@ impl PairSet {
 
 /// Pictures to learn from, in their order.
 #[derive(Debug)]
-pub(super) struct Lessons {
+pub(super) struct ShuffledPairs {
     pub(super) set: PairSet,
     order: Order,
     key: Key,
     vary: bool,
 }
 
-impl Lessons {
+impl ShuffledPairs {
     pub(super) fn new(set: PairSet, recipe: &ResolvedMatcher) -> Result<Self, TrainError> {
         let (given, needed) = (set.pictures.len(), recipe.optimiser.batch);
         if given < needed {
@@ -138,7 +138,7 @@ impl Lessons {
 
     /// The pictures of a step, each with one of its captions: a function of the recipe's seed and the step alone.
     pub(super) fn batch(&self, step: u64, count: usize) -> Vec<(Cow<'_, Picture>, &str, u32)> {
-        let lesson = |(place, number): (usize, u64)| {
+        let pair = |(place, number): (usize, u64)| {
             let of = &self.set.pictures[number as usize];
             let mut draws = self.key.at(place as u64, step);
             let caption = &of.captions[draws.below(of.captions.len() as u64) as usize];
@@ -148,6 +148,6 @@ impl Lessons {
             };
             (picture, caption.as_str(), of.concept)
         };
-        self.order.batch(step, count).into_iter().enumerate().map(lesson).collect()
+        self.order.batch(step, count).into_iter().enumerate().map(pair).collect()
     }
 }

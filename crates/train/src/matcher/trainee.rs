@@ -1,6 +1,6 @@
 //! A matcher as what a run trains.
 
-use super::pairs::{Lessons, PairSet};
+use super::pairs::{PairSet, ShuffledPairs};
 use crate::TrainError;
 use crate::event::{HeldOutPairs, Retrieved};
 use crate::objective::{Figure, ObjectiveState};
@@ -20,7 +20,7 @@ pub(super) struct MatcherTrainee<'a, D: Device> {
     pub(super) recipe: &'a ResolvedMatcher,
     pub(super) matcher: Matcher<D>,
     pub(super) optimiser: Optimiser<D>,
-    pub(super) lessons: Lessons,
+    pub(super) pairs: ShuffledPairs,
     pub(super) held_out: PairSet,
 }
 
@@ -77,10 +77,10 @@ impl<D: Device> Trainee for MatcherTrainee<'_, D> {
         if stop.load(Ordering::SeqCst) {
             return Ok(None);
         }
-        let lessons = self.lessons.batch(number, self.recipe.optimiser.batch);
+        let batch = self.pairs.batch(number, self.recipe.optimiser.batch);
         let pair = |(picture, text, label)| MatchedPair { picture, text, label };
         let pairs: Vec<MatchedPair<'_>> =
-            lessons.iter().map(|(picture, text, label)| pair((picture.as_ref(), *text, *label))).collect();
+            batch.iter().map(|(picture, text, label)| pair((picture.as_ref(), *text, *label))).collect();
         let grid = self.matcher.towers().spec().grid;
         let tokens = (pairs.len() * grid[0] * grid[1]) as u64;
         let nats = self.matcher.learn(&pairs)?.cost;
@@ -108,7 +108,7 @@ impl<D: Device> Trainee for MatcherTrainee<'_, D> {
             cost += self.matcher.compare(together)?.cost * together.len() as f64 / pairs.len() as f64;
         }
         let (Some(held_out), Some(trained)) =
-            (self.retrieved(&self.held_out, go_on)?, self.retrieved(&self.lessons.set, go_on)?)
+            (self.retrieved(&self.held_out, go_on)?, self.retrieved(&self.pairs.set, go_on)?)
         else {
             return Ok(Held::Stopped);
         };
