@@ -101,6 +101,16 @@ fn is_property(token: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(u8::is_ascii_uppercase) && !value.is_empty() && value.iter().all(is_value)
 }
 
+/// The part of a text to which a molecule behind it belongs: what follows the properties with which the text begins, and the
+/// last blank. Without a vocabulary every property counts, whatever its tokens are.
+pub(crate) fn begun_in(before: &str) -> &str {
+    let mut rest = before;
+    while let Some(end) = rest.find(']').filter(|end| is_property(&rest.as_bytes()[..=*end])) {
+        rest = &rest[end + 1..];
+    }
+    rest.rsplit(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default()
+}
+
 /// The ring numbers that stand in a text, each as often as it does.
 fn ring_numbers(text: &[u8]) -> Vec<u8> {
     let (mut found, mut rest) = (Vec::new(), text);

@@ -4,7 +4,7 @@ use crate::ConstraintSpec;
 use crate::automaton::{ByteAutomaton, DEAD};
 use crate::determine::determine;
 use crate::error::{CompileError, Limit, TooLarge};
-use crate::{pattern, schema};
+use crate::{molecule, pattern, schema};
 use aquatint_molecule::Molecule;
 
 /// The texts that a constraint allows. It needs no vocabulary, and is the same set that the constraint of a
@@ -51,6 +51,24 @@ impl TextSet {
             }
         };
         if automaton.is_empty() { Err(CompileError::Empty { kind }) } else { Ok(Self(Texts::Regular(automaton))) }
+    }
+
+    /// Whether the whole text is one of them behind `before`, which stands in front of it: a molecule goes on with what was
+    /// begun there, less the properties with which that begins and all up to its last blank, as where it is written. Of
+    /// other texts what stands before is no part.
+    ///
+    /// ```
+    /// use aquatint_constraint::{ConstraintSpec, TextSet};
+    ///
+    /// let molecules = TextSet::new(&ConstraintSpec::Molecule)?;
+    /// assert!(molecules.continues("[QED=9]c1ccc(", "O)cc1") && !molecules.continues("", "O)cc1"));
+    /// # Ok::<(), aquatint_constraint::CompileError>(())
+    /// ```
+    pub fn continues(&self, before: &str, text: &str) -> bool {
+        match &self.0 {
+            Texts::Regular(_) => self.contains(text),
+            Texts::Molecules => self.contains(&[molecule::begun_in(before), text].concat()),
+        }
     }
 
     /// Whether the whole text is one of them.

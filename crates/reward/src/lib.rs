@@ -10,7 +10,7 @@
 //! | `arithmetic` | 1 for the value of the prompt's expression |
 //! | `regex:PATTERN` | 1 where the whole completion matches |
 //! | `json-schema:FILE` | 1 where the completion is JSON as constrained decoding under the schema writes it |
-//! | `molecule` | 1 where the completion is a molecule as SMILES |
+//! | `molecule` | 1 where the completion, together with what its prompt has begun, is a molecule as SMILES |
 //! | `length:N` | 1 at N characters, falling evenly to 0 at none and at 2N |
 //! | `novelty:N` | the share of the completion's runs of N words that are there for the first time |
 //! | `program:COMMAND` | what a program of one's own says: it reads one attempt a line, as JSON, and writes one number a line |

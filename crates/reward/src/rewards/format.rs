@@ -4,7 +4,8 @@ use crate::{Attempt, Reward, RewardError};
 use aquatint_constraint::{CompileError, ConstraintSpec, TextSet};
 use std::path::PathBuf;
 
-/// 1 where the completion, without blanks around it where it is JSON, is one of the texts.
+/// 1 where the completion, without blanks around it where it is JSON and behind what its prompt begins where it is a molecule,
+/// is one of the texts.
 #[derive(Debug)]
 pub(super) struct Format {
     name: String,
@@ -21,7 +22,7 @@ impl Format {
         Ok(Self { name, texts, is_json: false })
     }
 
-    /// The text is a molecule as SMILES.
+    /// The text is a molecule as SMILES, together with what its prompt has begun of it.
     pub(super) fn molecule() -> Result<Self, RewardError> {
         let name = "molecule".to_owned();
         let texts = texts(&name, &ConstraintSpec::Molecule)?;
@@ -52,7 +53,7 @@ impl Reward for Format {
     fn rewards(&self, attempts: &[Attempt<'_>]) -> Result<Vec<f64>, RewardError> {
         let worth = |attempt: &Attempt<'_>| {
             let text = if self.is_json { attempt.completion.trim() } else { attempt.completion };
-            f64::from(u8::from(self.texts.contains(text)))
+            f64::from(u8::from(self.texts.continues(attempt.prompt, text)))
         };
         Ok(attempts.iter().map(worth).collect())
     }
@@ -81,6 +82,29 @@ mod tests {
             (worth(&molecules, "c1ccccc1O"), worth(&molecules, "c1ccccc1("), worth(&molecules, "")),
             (1.0, 0.0, 0.0)
         );
+    }
+
+    /// A molecule is the prompt's part of it and the completion, as with `--molecule`.
+    #[test]
+    fn a_molecule_goes_on_with_its_prompt() {
+        let molecules = Format::molecule().unwrap();
+        for (prompt, completion, expected) in [
+            ("c1ccc(", "O)cc1", 1.0),
+            ("c1ccc(", "O)cc", 0.0),
+            ("c1ccc(", "c1ccccc1O", 0.0),
+            ("[QED=9][LOGP=-1]", "CCO", 1.0),
+            ("[QED=9]c1ccc(", "O)cc1", 1.0),
+            ("CC[QED=9]", "CCO", 0.0),
+            ("[nH]1ccc", "c1", 1.0),
+            ("Write a molecule: C", "CO", 1.0),
+            ("C ", "c1ccccc1", 1.0),
+            ("CC", "", 1.0),
+        ] {
+            let attempt = Attempt { prompt, completion, ..Attempt::default() };
+            assert_eq!(molecules.rewards(&[attempt]).unwrap(), [expected], "{prompt} {completion}");
+        }
+        let one = Format::regex("O").unwrap();
+        assert_eq!(one.rewards(&[Attempt { prompt: "C", completion: "O", ..Attempt::default() }]).unwrap(), [1.0]);
     }
 
     #[test]

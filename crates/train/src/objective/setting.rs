@@ -6,6 +6,7 @@ use crate::recipe::Resolved;
 use crate::train_data::TrainData;
 use crate::{TrainError, TrainingEvent};
 use aquatint_checkpoint::{Checkpoint, ModelCodec};
+use aquatint_diffusion::TokenId;
 use aquatint_network::{Denoiser, NetworkSpec};
 use aquatint_vocabulary::Vocabulary;
 use serde::de::DeserializeOwned;
@@ -60,6 +61,11 @@ impl Setting<'_> {
         )?);
         self.train_data = Some(Arc::clone(&data));
         Ok(data)
+    }
+
+    /// Tokens that the advice of the model that the run begins with suppresses.
+    pub(crate) fn suppressed(&self) -> &[TokenId] {
+        self.initial.and_then(|model| model.generation.suppress_tokens.as_deref()).unwrap_or_default()
     }
 
     /// What the objective of a resumed run had counted; `None` in a new run.

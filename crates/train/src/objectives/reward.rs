@@ -12,6 +12,7 @@
 mod estimator;
 mod estimators;
 pub(crate) mod prompts;
+mod reader;
 pub(crate) mod rollout;
 pub(crate) mod surrogate;
 
@@ -21,10 +22,10 @@ use crate::mean_figures::MeanFigures;
 use crate::objective::{Figure, HeldOutCost, Objective, ObjectiveState, Pass, PassCost, Setting, Step, TrainedModel};
 use crate::recipe::{ObjectiveKind, RewardRecipe, SurrogateKind};
 use crate::{RecipeError, TrainError};
-use aquatint_batch::{NoisyBatch, PackedBatch};
+use aquatint_batch::PackedBatch;
 use aquatint_checkpoint::GenerationDefaults;
 use aquatint_corpus::CanvasBatch;
-use aquatint_diffusion::{CommitPolicy, Cost, Key, LossTerm, Process, ProcessKind, TokenId};
+use aquatint_diffusion::{CommitPolicy, Key, Process, ProcessKind, TokenId};
 use aquatint_evaluate::EvaluateError;
 use aquatint_generate::process_of;
 use aquatint_network::{Denoiser, Learner, NetworkSpec};
@@ -32,6 +33,7 @@ use aquatint_reward::Rewards;
 use aquatint_vocabulary::{Role, Vocabulary};
 use estimator::{Drawn, Estimator, Plan};
 use prompts::Prompts;
+use reader::{Reader, never_written, readings};
 use rollout::{Completion, Drawer, Exact, Policies, Rollout};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -62,9 +64,10 @@ struct RewardObjective {
     /// Held-out prompts that are measured, at most.
     most_held_out: usize,
     estimator: Box<dyn Estimator>,
-    process: Arc<dyn Process>,
+    reader: Reader,
     vocabulary: Vocabulary,
-    mask: TokenId,
+    /// What rollouts never write, by the model's advice.
+    suppressed: Vec<TokenId>,
     key: Key,
     canvas_length: usize,
     canvases_per_pass: usize,
@@ -94,9 +97,6 @@ const ENTROPY_STEP: f64 = 0.01;
 /// The most that it weighs: a nat of a completion as much as a deviation of the rewards.
 const ENTROPY_MOST: f64 = 1.0;
 
-/// The log-probabilities of a plan's terms, reading by reading.
-type LogProbabilities = Vec<Vec<f64>>;
-
 impl RewardObjective {
     fn begin(setting: &mut Setting<'_>) -> Result<Self, TrainError> {
         let recipe = setting.recipe;
@@ -105,6 +105,8 @@ impl RewardObjective {
         };
         let needed = reward.prompts(recipe.optimiser.batch);
         let prompts = Prompts::read(setting, reward.completion_length, needed)?;
+        let (suppressed, mask) = (setting.suppressed().to_vec(), setting.vocabulary.required(Role::Mask)?);
+        let never = never_written(&reward, setting.vocabulary, (mask, setting.spec.vocabulary_size), &suppressed);
         let saved = setting.saved::<Counted>()?;
         let reference = if reward.kl > 0.0 { Some(Reference::begin(setting)?) } else { None };
         let (rollout, flat, entropy_weight) =
@@ -116,9 +118,9 @@ impl RewardObjective {
             prompts,
             held_out: Prompts::read_held_out(setting, reward.completion_length)?,
             most_held_out: recipe.run.validate_canvases,
-            process: process_of(setting.spec, None)?,
+            reader: Reader { process: process_of(setting.spec, None)?, mask, never },
             vocabulary: setting.vocabulary.clone(),
-            mask: setting.vocabulary.required(Role::Mask)?,
+            suppressed,
             key: Key::new(recipe.seed),
             canvas_length: recipe.data.canvas_length,
             canvases_per_pass: recipe.canvases_per_pass(),
@@ -137,8 +139,9 @@ impl RewardObjective {
             recipe: &self.recipe,
             rewards: &self.rewards,
             vocabulary: &self.vocabulary,
-            process: self.process.as_ref(),
+            process: self.reader.process.as_ref(),
             policy: Policies::Same(&self.policy),
+            suppressed: &self.suppressed,
             completions: self.recipe.completions,
             key: self.key.fold(ROLLOUTS),
         }
@@ -208,7 +211,7 @@ impl RewardObjective {
             let some = all.len()..(all.len() + self.canvases_per_pass).min(rollout.completions.len());
             let rows = PackedBatch::new(&canvases.select(some.clone()), model.spec().attention)?;
             let plans = self.plans(rollout, some, step);
-            let read = self.log_probabilities(model, &rows, &plans)?;
+            let read = self.reader.log_probabilities(model, &rows, &plans)?;
             all.extend(plans.iter().zip(read).map(|(plan, read)| plan.estimates(&read)));
         }
         Ok(all)
@@ -223,58 +226,6 @@ impl RewardObjective {
             self.estimator.plan(&drawn, &mut self.key.fold(READINGS).at(number as u64, step))
         };
         some.clone().zip(&rollout.completions[some]).map(plan).collect()
-    }
-
-    /// One reading of each completion of a pass; the terms weigh what `weight` says of a completion and the index of one of
-    /// its terms, and those without a weight are left out.
-    fn reading(
-        &self,
-        rows: &PackedBatch,
-        plans: &[Plan],
-        reading: usize,
-        weight: &dyn Fn(usize, usize) -> Option<f64>,
-    ) -> NoisyBatch {
-        let mut noisy = NoisyBatch::new(rows);
-        for (number, (canvas, plan)) in rows.canvases.iter().zip(plans).enumerate() {
-            let Some(reading) = plan.readings.get(reading) else {
-                noisy.times.push(0.0);
-                continue;
-            };
-            for position in &reading.hidden {
-                noisy.tokens[canvas.start + position] = self.mask;
-            }
-            let open = canvas.clone().filter(|row| !rows.given[*row]);
-            let hidden = open.clone().filter(|row| noisy.tokens[*row] == self.mask).count();
-            noisy.times.push(hidden as f32 / open.count().max(1) as f32);
-            for (index, term) in reading.terms.iter().enumerate() {
-                let position = canvas.start + term.position;
-                if let Some(weight) = weight(number, index) {
-                    let target = rows.tokens[position];
-                    noisy.terms.push(LossTerm { position, target, weight, cost: Cost::CrossEntropy });
-                }
-            }
-        }
-        noisy
-    }
-
-    /// What a model says of each completion of a pass.
-    fn log_probabilities<D: Denoiser + ?Sized>(
-        &self,
-        model: &D,
-        rows: &PackedBatch,
-        plans: &[Plan],
-    ) -> Result<Vec<LogProbabilities>, TrainError> {
-        let mut all: Vec<LogProbabilities> = vec![Vec::new(); plans.len()];
-        for reading in 0..readings(plans) {
-            let noisy = self.reading(rows, plans, reading, &|_, _| Some(1.0));
-            let mut costs = noisy.costs(model, rows, None)?.into_iter();
-            for (plan, all) in plans.iter().zip(&mut all) {
-                if let Some(reading) = plan.readings.get(reading) {
-                    all.push(costs.by_ref().take(reading.terms.len()).map(|cost| -cost).collect());
-                }
-            }
-        }
-        Ok(all)
     }
 
     /// The rollout of the present step, and which of its updates that is.
@@ -326,14 +277,9 @@ fn not_saved(error: serde_json::Error) -> TrainError {
     TrainError::ObjectiveState { reason: error.to_string() }
 }
 
-/// The most readings of a completion.
-fn readings(plans: &[Plan]) -> usize {
-    plans.iter().map(|plan| plan.readings.len()).max().unwrap_or(0)
-}
-
 impl Objective for RewardObjective {
     fn process(&self) -> Option<&dyn Process> {
-        Some(self.process.as_ref())
+        Some(self.reader.process.as_ref())
     }
 
     /// Draws a rollout where updates on the last one are done.
@@ -361,12 +307,12 @@ impl Objective for RewardObjective {
         // At the first update the model is the one that drew: what does not depend on the estimates needs none.
         let needs_estimates = update > 0 || is_curved || self.reference.is_some();
         let now = match needs_estimates {
-            true => Some(self.log_probabilities(&*model, rows, &plans)?),
+            true => Some(self.reader.log_probabilities(&*model, rows, &plans)?),
             false => None,
         };
         let there = match &self.reference {
             Some(reference) => {
-                Some(reference.read(&*model, |reference| self.log_probabilities(reference, rows, &plans))?)
+                Some(reference.read(&*model, |reference| self.reader.log_probabilities(reference, rows, &plans))?)
             }
             None => None,
         };
@@ -407,18 +353,15 @@ impl Objective for RewardObjective {
             });
             weights.push(of_terms.collect());
         }
-        let spec = model.spec().clone();
         let mut paid = 0.0;
         for reading in 0..readings(&plans) {
             let of = |number: usize, term: usize| Some(*weights[number].get(reading)?.get(term)?);
             let weight = |number: usize, term: usize| of(number, term).filter(|by| *by != 0.0);
-            let noisy = self.reading(rows, &plans, reading, &weight);
+            let noisy = self.reader.reading(rows, &plans, reading, &weight);
             if noisy.terms.is_empty() {
                 continue;
             }
-            let requested = noisy.loss_rows().unwrap_or_default();
-            let costs = model.forward_backward(&noisy.input(rows, &spec, None), &requested)?;
-            paid += requested.iter().zip(costs).map(|(row, cost)| row.weight * cost).sum::<f64>();
+            paid += self.reader.learn(&mut *model, rows, &noisy)?;
         }
         // A surrogate that is a log-probability is what its rows cost, where nothing else was needed.
         let is_paid = !needs_estimates && !matches!(recipe.surrogate, SurrogateKind::Clipped);
@@ -467,7 +410,7 @@ impl Objective for RewardObjective {
 
     fn describe_generation(&self, defaults: &mut GenerationDefaults) {
         // The model that the run began with may advise another.
-        defaults.policy.get_or_insert_with(|| self.process.policy().name());
+        defaults.policy.get_or_insert_with(|| self.reader.process.policy().name());
     }
 
     fn state(&self) -> Result<ObjectiveState, TrainError> {

@@ -21,7 +21,7 @@ use crate::recipe::{ObjectiveKind, OrderRecipe, RewardRecipe};
 use crate::training::{Start, Training};
 use crate::{RecipeError, Summary, TrainError, TrainingEvent};
 use aquatint_compute::{Device, WeightFormat};
-use aquatint_diffusion::Process;
+use aquatint_diffusion::{Process, TokenId};
 use aquatint_generate::process_of;
 use aquatint_reward::Rewards;
 use aquatint_vocabulary::Vocabulary;
@@ -38,6 +38,8 @@ struct OrderObjective {
     held_out: Option<Prompts>,
     process: Arc<dyn Process>,
     vocabulary: Vocabulary,
+    /// What the model's advice says never to write.
+    suppressed: Vec<TokenId>,
     counted: Counted,
 }
 
@@ -63,6 +65,7 @@ impl OrderObjective {
             held_out: Prompts::read_held_out(setting, reward.completion_length)?,
             process: process_of(setting.spec, None)?,
             vocabulary: setting.vocabulary.clone(),
+            suppressed: setting.suppressed().to_vec(),
             counted: setting.saved::<Counted>()?.unwrap_or_default(),
             reward,
         })

@@ -67,9 +67,10 @@ impl<'a, D: Device> OrderTrainee<'a, D> {
 
     /// What draws completions, so many of each prompt.
     fn drawer<'b>(&'b self, policy: Policies<'b>, completions: usize, purpose: u64) -> Drawer<'b> {
-        let OrderObjective { reward, rewards, process, vocabulary, .. } = &self.objective;
+        let OrderObjective { reward, rewards, process, vocabulary, suppressed, .. } = &self.objective;
         let key = Key::new(self.recipe.seed).fold(purpose);
-        Drawer { recipe: reward, rewards, vocabulary, process: process.as_ref(), policy, completions, key }
+        let process = process.as_ref();
+        Drawer { recipe: reward, rewards, vocabulary, process, policy, suppressed, completions, key }
     }
 
     /// What a completion of a prompt is worth, less the price of its passes.

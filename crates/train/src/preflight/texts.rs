@@ -46,9 +46,11 @@ impl Texts {
                 match recipe.objective.kind {
                     ObjectiveKind::Instruct => require_row(snapshot.conversations(), stop)?,
                     ObjectiveKind::Preference => require_row(snapshot.preferences(), stop)?,
-                    ObjectiveKind::Diffusion | ObjectiveKind::Causal | ObjectiveKind::Reward | ObjectiveKind::Order => {
-                        require_text(&snapshot, stop)?;
+                    ObjectiveKind::Diffusion | ObjectiveKind::Causal => {
+                        require_text(&snapshot, &|text| !text.is_empty(), stop)?;
                     }
+                    // Nothing is a prompt, too.
+                    ObjectiveKind::Reward | ObjectiveKind::Order => require_text(&snapshot, &|_| true, stop)?,
                 }
                 texts.bytes += bytes;
                 snapshots.push(snapshot);
@@ -77,14 +79,18 @@ impl Texts {
     }
 }
 
-/// That there is a text in a source.
-fn require_text(snapshot: &SourceSnapshot, stop: &AtomicBool) -> Result<(), TrainError> {
+/// That there is a text in a source that is enough to learn from.
+fn require_text(
+    snapshot: &SourceSnapshot,
+    is_enough: &dyn Fn(&str) -> bool,
+    stop: &AtomicBool,
+) -> Result<(), TrainError> {
     let mut passages = snapshot.passages();
     for passage in passages.by_ref() {
         if stop.load(Ordering::SeqCst) {
             return Err(TrainError::Stopped);
         }
-        if !passage?.text.is_empty() {
+        if is_enough(&passage?.text) {
             return Ok(());
         }
     }

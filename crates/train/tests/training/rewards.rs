@@ -2,6 +2,7 @@
 
 use crate::ranks::run_among;
 use crate::support::{device, fingerprint, recipe, run};
+use aquatint_checkpoint::Checkpoint;
 use aquatint_train::recipe::Data;
 use aquatint_train::{AvailableMemory, Overrides, Recipe, RecipeError, Resolved, StepFigures, TrainError, Training};
 use std::collections::BTreeMap;
@@ -245,6 +246,53 @@ fn prompts_without_room_are_reported_and_too_few_are_refused() {
     let set = ["reward.completion_length=15", "run.steps=1"];
     let refused = run(&rewarded(&folder.path().join("run"), &initial, &data, &set), false).unwrap_err().to_string();
     assert_eq!(refused, "`data.train` gives 0 canvases of 16 tokens, 2 are needed");
+}
+
+#[test]
+fn nothing_is_a_prompt_with_and_without_a_begin_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("nothing.jsonl");
+    std::fs::write(&data, "{\"text\": \"\"}\n{\"text\": \"\"}\n").unwrap();
+    for begins in [false, true] {
+        let begin = format!("data.add_bos_token={begins}");
+        let initial = folder.path().join(format!("initial-{begins}"));
+        run(&recipe(&initial, &["run.steps=1", "run.validate_every=100", &begin]), false).unwrap();
+        for estimator in ["mean-field", "coupled", "bound", "trace", "two-sided"] {
+            let output = folder.path().join(format!("{estimator}-{begins}"));
+            let estimator = format!("reward.estimator={estimator}");
+            let set = ["run.steps=2", "reward.kl=0.1", "reward.updates=2", "reward.surrogate=plain", &estimator];
+            let (_, figures) = run(&rewarded(&output, &initial, &data, &set), false).unwrap();
+            assert!(rewards(&figures).iter().all(|step| step["completion_length"] >= 1.0));
+            assert!(figures.iter().all(|step| step.gradient_norm > 0.0 && step.gradient_norm.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn rollouts_never_write_what_the_model_suppresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let (initial, data) = (initial(folder.path()), prompts(folder.path()));
+    let vocabulary = Checkpoint::open(initial.to_str().unwrap()).unwrap().vocabulary;
+    let is_allowed = |id: &u32| matches!(&*vocabulary.decode(&[*id]), "a" | "b");
+    let others: Vec<u32> = (0..vocabulary.len() as u32).filter(|id| !is_allowed(id)).collect();
+    assert_eq!(vocabulary.len() - others.len(), 2);
+    let advice = initial.join("generation_config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&advice).unwrap()).unwrap();
+    config["suppress_tokens"] = others.into();
+    std::fs::write(&advice, serde_json::to_vec(&config).unwrap()).unwrap();
+    let terms = "reward.terms=[{ name = 'regex:[ab]{4}' }, { name = 'regex:a*b*' }]";
+    for estimator in ["mean-field", "trace"] {
+        let output = folder.path().join(estimator);
+        let set = [terms, "run.steps=12", "reward.updates=2", &format!("reward.estimator={estimator}")];
+        let (_, figures) = run(&rewarded(&output, &initial, &data, &set), false).unwrap();
+        let rewards = rewards(&figures);
+        assert!(rewards.iter().all(|step| step["completion_length"] == 4.0 && step["reward"] >= 1.0), "{rewards:?}");
+        let (first, last) = (mean(&rewards[..4]), mean(&rewards[8..]));
+        assert!(last > first, "{estimator}: {first} {last}");
+        // What is saved gives the same advice.
+        let saved = Checkpoint::open(output.to_str().unwrap()).unwrap().generation.suppress_tokens.unwrap();
+        assert_eq!(saved.len(), vocabulary.len() - 2);
+    }
 }
 
 #[test]

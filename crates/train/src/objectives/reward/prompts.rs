@@ -54,7 +54,8 @@ impl PromptLayout {
         Self { prompt, completion, canvas_length, end: vocabulary.role(Role::End).filter(|_| prompt > 0) }
     }
 
-    /// The prompt of a text; `None` where no canvas holds it with a completion.
+    /// The prompt of a text; `None` where no canvas holds it with a completion. Nothing is a prompt, too: all of the canvas is
+    /// open then, as where a text is generated behind nothing.
     fn lay_out<'a>(&self, text: &'a [TokenId]) -> Option<Prompt<'a>> {
         let (tokens, reference, length) = match self.prompt {
             0 => (text, None, self.completion),
@@ -64,7 +65,7 @@ impl PromptLayout {
             }
         };
         let used = tokens.len() + length + usize::from(self.end.is_some());
-        let fits = length > 0 && !tokens.is_empty() && used <= self.canvas_length;
+        let fits = length > 0 && used <= self.canvas_length;
         fits.then_some(Prompt { tokens, reference, length, end: self.end })
     }
 }
@@ -104,9 +105,7 @@ impl Prompts {
                     return Err(TrainError::Stopped);
                 }
                 for mut text in setting.vocabulary.encode_many(texts)? {
-                    // A text that is empty is no prompt.
-                    let begin = setting.vocabulary.text_begin().filter(|_| !text.tokens.is_empty());
-                    text.tokens.splice(0..0, begin);
+                    text.tokens.splice(0..0, setting.vocabulary.text_begin());
                     match layout.lay_out(&text.tokens) {
                         Some(_) => {
                             tokens.extend_from_slice(&text.tokens);
@@ -126,7 +125,7 @@ impl Prompts {
             let of = left_out + ends.len() as u64;
             let length = layout.canvas_length;
             let rule = match layout.prompt {
-                0 => format!("are empty or leave no room for `reward.completion_length`, which is {completion}"),
+                0 => format!("leave no room for `reward.completion_length`, which is {completion}"),
                 prompt => format!("have no completion behind `objective.prompt`, which is {prompt}, or are too long"),
             };
             let text = format!(

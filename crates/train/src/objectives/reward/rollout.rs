@@ -130,6 +130,8 @@ pub(crate) struct Drawer<'a> {
     pub(crate) vocabulary: &'a Vocabulary,
     pub(crate) process: &'a dyn Process,
     pub(crate) policy: Policies<'a>,
+    /// Tokens that are never written, as the model's advice says and `generate` follows it.
+    pub(crate) suppressed: &'a [TokenId],
     /// Completions of each prompt.
     pub(crate) completions: usize,
     /// The randomness of the rollout.
@@ -227,6 +229,7 @@ impl Drawer<'_> {
         let RewardRecipe { steps, temperature, block_length, .. } = self.recipe;
         let seed = self.key.at(number, step).next_u64();
         let builder = Settings::builder().steps(*steps).policy(policy).temperature(*temperature).seed(seed);
+        let builder = builder.suppress_tokens(self.suppressed.iter().copied());
         let builder = match block_length {
             Some(length) => builder.block_length(*length),
             None => builder,
@@ -389,6 +392,7 @@ mod tests {
                 vocabulary: &vocabulary,
                 process: &Masked::new(mask, Arc::new(Linear)),
                 policy: Policies::Same(&chosen),
+                suppressed: &[],
                 completions: 1,
                 key: Key::new(4),
             };
