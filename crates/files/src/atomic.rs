@@ -1,4 +1,5 @@
-//! Atomic writes: a temporary file beside the target, synced, then renamed over it.
+//! Atomic writes: a temporary file beside the target, synced, then renamed over it. What is no ordinary file (a pipe, a
+//! terminal) has no content that could stand until then, and nothing may take its place: it is written to directly.
 
 use crate::temporary::{self, Temporary};
 use std::fs::File;
@@ -22,7 +23,8 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
 #[derive(Debug)]
 pub struct AtomicFile {
     stream: BufWriter<File>,
-    temporary: Temporary,
+    /// What takes the place of `path`; `None` where that is no ordinary file.
+    temporary: Option<Temporary>,
     path: PathBuf,
 }
 
@@ -32,9 +34,14 @@ impl AtomicFile {
     /// # Errors
     /// When nothing can be written there.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let temporary = temporary::create(folder_of(path))?;
-        let stream = BufWriter::with_capacity(1 << 20, temporary.file.as_file().try_clone()?);
-        Ok(Self { stream, temporary, path: path.to_path_buf() })
+        let is_special = std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir());
+        let (file, temporary) = if is_special {
+            (File::options().write(true).open(path)?, None)
+        } else {
+            let temporary = temporary::create(folder_of(path))?;
+            (temporary.file.as_file().try_clone()?, Some(temporary))
+        };
+        Ok(Self { stream: BufWriter::with_capacity(1 << 20, file), temporary, path: path.to_path_buf() })
     }
 
     /// Puts the file under its name.
@@ -43,8 +50,9 @@ impl AtomicFile {
     /// Whatever the file system fails with; the old file stands then.
     pub fn finish(mut self) -> io::Result<()> {
         self.stream.flush()?;
-        self.temporary.file.as_file().sync_all()?;
-        self.temporary.persist(&self.path)?;
+        let Some(temporary) = self.temporary else { return Ok(()) };
+        temporary.file.as_file().sync_all()?;
+        temporary.persist(&self.path)?;
         // The rename is durable only once its folder is; not every file system lets a folder be synced.
         if let Ok(folder) = File::open(folder_of(&self.path)) {
             let _ = folder.sync_all();
@@ -102,6 +110,20 @@ mod tests {
             write_atomically(&path, |out| out.write_all(content)).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), content);
         }
+    }
+
+    /// A device is written to; a file in its place would be what everybody else finds there.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_ordinary_file_stays_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nothing");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        write_atomically(&path, |out| out.write_all(b"lost")).unwrap();
+        assert_eq!(std::fs::read_link(&path).unwrap(), Path::new("/dev/null"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(write_atomically(folder.path(), |_| Ok(())).is_err(), "a folder is no file");
     }
 
     #[cfg(unix)]

@@ -14,8 +14,7 @@ use aquatint::{DenoisingEvent, OutputPiece, Prepared, Template};
 use aquatint_diffusion::TokenId;
 use aquatint_files::AtomicFile;
 use aquatint_generate::{Change, FinishReason, Request};
-use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -197,43 +196,24 @@ pub(crate) fn without_line_end(mut text: String) -> String {
     text
 }
 
-/// A trace file: lines of JSON, which appear whole, so that no reader reads half a trace. What is no ordinary file (a
-/// pipe, a terminal) is written to directly.
+/// A trace file: lines of JSON, which appear whole, so that no reader reads half a trace.
 struct Trace {
     path: PathBuf,
-    out: TraceOutput,
-}
-
-enum TraceOutput {
-    Whole(AtomicFile),
-    Direct(BufWriter<File>),
+    out: AtomicFile,
 }
 
 impl Trace {
     fn create(path: &Path) -> Result<Self, Failure> {
-        let ordinary = std::fs::metadata(path).map_or(true, |metadata| metadata.is_file());
-        let opened = match ordinary {
-            true => AtomicFile::create(path).map(TraceOutput::Whole),
-            false => File::options().write(true).open(path).map(|file| TraceOutput::Direct(BufWriter::new(file))),
-        };
-        let out = opened.map_err(|error| Failure::of_file("write", path, &error))?;
+        let out = AtomicFile::create(path).map_err(|error| Failure::of_file("write", path, &error))?;
         Ok(Self { path: path.to_path_buf(), out })
     }
 
     fn line(&mut self, line: &str) -> Result<(), Failure> {
-        let out: &mut dyn Write = match &mut self.out {
-            TraceOutput::Whole(out) => out,
-            TraceOutput::Direct(out) => out,
-        };
-        writeln!(out, "{line}").map_err(|error| Failure::of_file("write", &self.path, &error))
+        writeln!(self.out, "{line}").map_err(|error| Failure::of_file("write", &self.path, &error))
     }
 
     fn finish(mut self, line: &str) -> Result<(), Failure> {
         self.line(line)?;
-        let finished = match self.out {
-            TraceOutput::Whole(out) => out.finish(),
-            TraceOutput::Direct(mut out) => out.flush(),
-        };
-        finished.map_err(|error| Failure::of_file("write", &self.path, &error))
+        self.out.finish().map_err(|error| Failure::of_file("write", &self.path, &error))
     }
 }
