@@ -107,12 +107,28 @@ impl Kernel {
         right: Right,
         output: Output,
     ) {
-        let width = self.columns();
-        #[cfg(target_arch = "x86_64")]
-        if self == Self::TiledBf16 {
-            // SAFETY: as the caller vouches for.
-            return unsafe { tiles::multiply((rows, columns, groups), left, (right, width), output) };
+        // SAFETY: as the caller vouches for.
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Self::TiledBf16 => tiles::multiply((rows, columns, groups), left, (right, self.columns()), output),
+                _ => self.multiply_strips((rows, columns, groups), left, right, output),
+            }
         }
+    }
+
+    /// The same by strips of up to [`ROWS`] rows, each a tile in vector registers.
+    ///
+    /// # Safety
+    /// As for [`Kernel::multiply`].
+    unsafe fn multiply_strips(
+        self,
+        (rows, columns, groups): (usize, usize, usize),
+        left: Left,
+        right: Right,
+        output: Output,
+    ) {
+        let width = self.columns();
         for panel in 0..columns.div_ceil(width) {
             let filled = width.min(columns - panel * width);
             let mut row = 0;
@@ -181,7 +197,7 @@ impl Kernel {
                 Self::NarrowF32 => by_height!(narrow_f32),
                 Self::WideF32 => by_height!(wide_f32),
                 Self::WideBf16 => by_height!(wide_bf16),
-                Self::TiledBf16 => unreachable!("its tiles are others"),
+                Self::TiledBf16 => unreachable!("it multiplies no strips"),
             }
         }
     }

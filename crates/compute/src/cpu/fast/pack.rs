@@ -52,13 +52,17 @@ impl Packing {
     }
 
     /// The elements of a group.
+    #[inline(always)]
     pub(super) fn unpack(self, word: f32, out: &mut [f32]) {
         let bits = word.to_bits();
         let elements = match self {
             Self::Full | Self::Rounded => [word, 0.0],
             Self::Paired => [f32::from_bits(bits << 16), f32::from_bits(bits & 0xffff_0000)],
         };
-        out.copy_from_slice(&elements[..out.len()]);
+        // One or two: a copy of a slice would be a call.
+        for (out, element) in out.iter_mut().zip(elements) {
+            *out = element;
+        }
     }
 }
 
@@ -298,32 +302,37 @@ pub(super) fn pack_panel(
     pack_rows(path, packing, matrix, range, (column, column + filled), width, out);
 }
 
-/// Packs rows `rows.0..rows.1` of the left factor for the sum over `range`; returns the strides of rows and groups.
+/// Packs rows `rows.0..rows.1` of the left factor for the sum over `range`; `by_rows` with the groups of a row side by side,
+/// as they lie in a matrix that is not transposed anyway. Returns the strides of rows and groups.
 pub(super) fn pack_strip(
     path: CpuPath,
     packing: Packing,
     matrix: Matrix<'_>,
     rows: (usize, usize),
     range: (usize, usize),
+    by_rows: bool,
     out: &mut [f32],
 ) -> (usize, usize) {
     let Matrix { data, stride, transposed } = matrix;
     let (count, groups) = (rows.1 - rows.0, (range.1 - range.0).div_ceil(packing.group()));
-    if transposed {
-        pack_rows(path, packing, matrix, range, rows, count, &mut out[..groups * count]);
-        (1, count)
-    } else {
-        for (i, out) in out.chunks_exact_mut(groups).take(count).enumerate() {
-            let row = (rows.0 + i) * stride;
-            pack_row(path, packing, &data[row + range.0..row + range.1], out);
+    match (transposed, by_rows) {
+        (true, false) => {
+            pack_rows(path, packing, matrix, range, rows, count, &mut out[..groups * count]);
+            return (1, count);
         }
-        (groups, 1)
+        (true, true) => pack_turned_strip(path, packing, matrix, rows, range, out),
+        (false, _) => {
+            for (i, out) in out.chunks_exact_mut(groups).take(count).enumerate() {
+                let row = (rows.0 + i) * stride;
+                pack_row(path, packing, &data[row + range.0..row + range.1], out);
+            }
+        }
     }
+    (groups, 1)
 }
 
-/// The same of a left factor whose columns are rows in memory, with the groups of each row side by side:
-/// `out[row][group]`.
-pub(super) fn pack_turned_strip(
+/// Packs rows that are columns in memory with the groups of each side by side: `out[row][group]`.
+fn pack_turned_strip(
     path: CpuPath,
     packing: Packing,
     matrix: Matrix<'_>,
@@ -408,25 +417,17 @@ mod tests {
                         }
                     }
                 }
-                for rows in [(3, 8), (2, 20)] {
-                    let count = rows.1 - rows.0;
-                    let mut out = vec![f32::NAN; groups * count];
-                    pack_turned_strip(path, packing, Matrix::columns(&natural, across), rows, range, &mut out);
-                    for (i, x) in out.iter().enumerate() {
-                        let (row, g) = (i / groups, i % groups);
-                        assert_eq!(x.to_bits(), expected(g, rows.0 + row), "{packing:?} {g} {row}");
-                    }
-                }
                 for matrix in [Matrix::rows(&turned, sum), Matrix::columns(&natural, across)] {
-                    let mut out = vec![f32::NAN; groups * 5];
-                    let (rows, by_group) = pack_strip(path, packing, matrix, (3, 8), range, &mut out);
-                    for g in 0..groups {
-                        for i in 0..5 {
-                            assert_eq!(
-                                out[i * rows + g * by_group].to_bits(),
-                                expected(g, 3 + i),
-                                "{packing:?} {g} {i}"
-                            );
+                    for (by_rows, chosen) in [(false, (3, 8)), (true, (3, 8)), (true, (2, 20))] {
+                        let count = chosen.1 - chosen.0;
+                        let mut out = vec![f32::NAN; groups * count];
+                        let (row, group) = pack_strip(path, packing, matrix, chosen, range, by_rows, &mut out);
+                        assert!(group == 1 || !by_rows);
+                        for g in 0..groups {
+                            for i in 0..count {
+                                let got = out[i * row + g * group].to_bits();
+                                assert_eq!(got, expected(g, chosen.0 + i), "{packing:?} {g} {i}");
+                            }
                         }
                     }
                 }

@@ -6,7 +6,7 @@
 
 use super::Fast;
 use super::kernel::{Kernel, Left, Output, Right};
-use super::pack::{Matrix, Packing, pack_panel, pack_strip, pack_turned_strip};
+use super::pack::{Matrix, Packing, pack_panel, pack_strip};
 use crate::DeviceError;
 use crate::cpu::Buffer;
 
@@ -203,6 +203,11 @@ impl Packed {
         self.packing != Packing::Full || a.transposed
     }
 
+    /// Whether the groups of a packed row lie side by side, and not the rows of a group.
+    fn packs_by_rows(&self, a: Matrix<'_>) -> bool {
+        !a.transposed || self.kernel.reads_rows()
+    }
+
     /// The blocks of the sum, each with its groups.
     fn blocks(&self) -> impl Iterator<Item = ((usize, usize), usize)> + use<> {
         let (range, group) = (self.range, self.kernel.group());
@@ -222,11 +227,8 @@ impl Packed {
         if self.packs(a) {
             let mut place = 0;
             for (range, groups) in self.blocks() {
-                if a.transposed && self.kernel.reads_rows() {
-                    pack_turned_strip(fast.path, self.packing, a, rows, range, &mut strip[place..]);
-                } else {
-                    pack_strip(fast.path, self.packing, a, rows, range, &mut strip[place..]);
-                }
+                let strip = &mut strip[place..];
+                pack_strip(fast.path, self.packing, a, rows, range, self.packs_by_rows(a), strip);
                 place += (rows.1 - rows.0) * groups;
             }
         }
@@ -252,8 +254,7 @@ impl Packed {
             let left = if self.packs(a) {
                 let strip = &strip[place..place + count * groups];
                 place += count * groups;
-                let by_groups = a.transposed && !self.kernel.reads_rows();
-                let (row_stride, group_stride) = if by_groups { (1, count) } else { (groups, 1) };
+                let (row_stride, group_stride) = if self.packs_by_rows(a) { (groups, 1) } else { (1, count) };
                 Left { start: strip.as_ptr(), row_stride, group_stride }
             } else {
                 let part = &a.data[rows.0 * a.stride + range.0..(rows.1 - 1) * a.stride + range.1];

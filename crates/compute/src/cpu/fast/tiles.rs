@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 /// Rows of a tile, groups of its rows, and columns of a tile of sums.
 const SIDE: usize = 16;
 /// Rows and columns of a block of outputs.
-pub(super) const BLOCK: usize = 2 * SIDE;
+const BLOCK: usize = 2 * SIDE;
 /// Bytes of a row of a tile.
 const LINE: usize = 64;
 
