@@ -1,9 +1,10 @@
 //! Matrices that do not learn may be kept in few bits alone: what learns has the gradient that it has behind the numbers
 //! that they stand for.
 
-use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, Quantised, WeightFormat};
+use aquatint_compute::{Bits, Cpu, CpuPath, Cuda, Device, Memory, Quantised, WeightFormat};
 use aquatint_network::{
-    AttentionSpec, FeedForwardSpec, LayerSpec, Learner, Network, NetworkSpec, ParameterGroup, TensorData,
+    AttentionSpec, Denoiser, FeedForwardSpec, InferenceNetwork, LayerSpec, Learner, Network, NetworkSpec,
+    ParameterGroup, TensorData,
 };
 use aquatint_testing::Example;
 
@@ -219,4 +220,43 @@ fn what_cannot_be_compressed_so_is_refused() {
         network.write_parameter(name, &[0.0; 64 * 128]).unwrap_err().to_string(),
         format!("`{name}` cannot be kept in int8: its values stay as they are")
     );
+}
+
+/// The gradient by tokens of a network that learns nothing, whose layers are in a format, against that behind the numbers
+/// that they stand for, in f64; and against that behind the original numbers.
+fn errors_by_tokens<D: Device>(device: D, precision: WeightFormat) -> (f64, f64) {
+    let example = wide();
+    let rows: Vec<u32> = (0..example.visibility.len() as u32).collect();
+    let mut compressed: Network<D> = example.network(device.clone());
+    compressed.set_groups(&[untrained("model.layers.*", Some(precision))]).unwrap();
+    let mut values = |name: &str| Some(compressed.read_parameter(name).unwrap());
+    let exact = Network::from_weights(Cpu::<f64>::scalar(), example.spec.clone(), &mut values).unwrap();
+    // What is quantised stays so.
+    let rest = if precision == WeightFormat::Bf16 { precision } else { WeightFormat::F32 };
+    let mut tensor = |name: &str| compressed.read_tensor(name).ok();
+    let network = InferenceNetwork::new(device, example.spec.clone(), rest, &mut tensor).unwrap();
+    let of = |denoiser: &dyn Denoiser| denoiser.token_gradients(&example.input(), &example.rows, &rows).unwrap();
+    let (own, original) = (of(&network), example.network(Cpu::<f64>::scalar()));
+    (error(&own, &of(&exact)), error(&own, &of(&original)))
+}
+
+#[test]
+fn gradients_by_tokens_are_those_behind_the_numbers_that_matrices_stand_for() {
+    let scalar = |format| errors_by_tokens(Cpu::<f32>::new(CpuPath::Scalar, 1).unwrap(), format);
+    let check = |described: String, errors: &dyn Fn(WeightFormat) -> (f64, f64)| {
+        // What is multiplied with integers is rounded to 8 bits, and all else is as exact as in learning.
+        let formats = [(WeightFormat::Bf16, 1.2), (WeightFormat::Int8, 1.5), (WeightFormat::Int4 { group: 32 }, 5.0)];
+        for (format, times) in formats {
+            let (error, original) = errors(format);
+            assert!(error < 0.08, "{described} {format}: {error}");
+            assert!(original > times * error, "{described} {format}: {original} and {error}");
+            assert!((error - scalar(format).0).abs() < 1e-3, "{described} {format}: {error}");
+        }
+    };
+    for path in CpuPath::available() {
+        check(path.to_string(), &|format| errors_by_tokens(Cpu::<f32>::new(path, 2).unwrap(), format));
+    }
+    for gpu in Cuda::tested() {
+        check(gpu.describe(), &|format| errors_by_tokens(gpu.clone(), format));
+    }
 }

@@ -1,10 +1,11 @@
 //! Gradients of whole networks against finite differences in f64, and with recomputed activations.
 
 use aquatint_compute::{Cpu, Device, Memory, Visibility, WeightFormat};
-use aquatint_diffusion::{ContinuousState, Cost, Key, ProcessKind, Vectors};
+use aquatint_diffusion::{ContinuousState, Cost, Key, ProcessKind, Uniforms, Vectors};
 use aquatint_network::{
-    Activations, AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, InferenceNetwork, LayerSpec, Learner, LossRow,
-    Network, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, QueryGrowth, RopeSpec, RotationScaling, TimeSpec, Yarn,
+    Activations, AdapterSpec, AttentionSpec, Denoiser, FeedForwardSpec, HeadSpec, InferenceNetwork, LayerSpec, Learner,
+    LossRow, LowRankHalf, LowRankSpec, Network, NetworkInput, NetworkSpec, NormSpec, ProcessSpec, QueryGrowth,
+    RopeSpec, RotationScaling, TimeSpec, Yarn,
 };
 use aquatint_testing::{Comparison, Example};
 
@@ -300,16 +301,47 @@ fn gradients_by_tokens_are_those_of_the_same_network_when_it_learns_nothing() {
         if example.spec.word_vector_size.is_some() || example.input().points.is_some() {
             continue;
         }
-        let device = Cpu::<f64>::scalar();
-        let network = example.network(device.clone());
-        let rows: Vec<u32> = (0..example.input().tokens.len() as u32).collect();
-        let expected = network.token_gradients(&example.input(), &example.rows, &rows).unwrap();
-        let mut tensor = |name: &str| network.read_tensor(name).ok();
-        let inferring = InferenceNetwork::new(device, example.spec.clone(), WeightFormat::F32, &mut tensor).unwrap();
-        let got = inferring.token_gradients(&example.input(), &example.rows, &rows).unwrap();
-        let mut comparison = Comparison::new();
-        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
-        comparison.check(name, &wide(got), &wide(expected), 1e-5);
-        comparison.finish();
+        check_inferring(name, &example, &example.network(Cpu::<f64>::scalar()));
     }
+}
+
+/// What a network says of tokens where it can learn, and where it cannot.
+fn check_inferring(name: &str, example: &Example, network: &Network<Cpu<f64>>) -> Vec<f32> {
+    let rows: Vec<u32> = (0..example.input().tokens.len() as u32).collect();
+    let of = |denoiser: &dyn Denoiser| denoiser.token_gradients(&example.input(), &example.rows, &rows).unwrap();
+    let mut tensor = |name: &str| network.read_tensor(name).ok();
+    let (device, spec) = (network.device().clone(), Denoiser::spec(network).clone());
+    let inferring = InferenceNetwork::new(device, spec, WeightFormat::F32, &mut tensor).unwrap();
+    let (expected, got) = (of(network), of(&inferring));
+    let mut comparison = Comparison::new();
+    let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
+    comparison.check(name, &wide(&got), &wide(&expected), 1e-5);
+    comparison.finish();
+    got
+}
+
+#[test]
+fn gradients_by_tokens_go_through_an_adapter_and_pass_one_by_that_is_not_applied() {
+    let mut example = Example::named("plain");
+    let addition = LowRankSpec { rank: 2, factor: 1.5 };
+    let adapter = AdapterSpec::new("learned", &example.spec, &["all-linear".to_owned()], addition).unwrap();
+    let plain = example.network(Cpu::<f64>::scalar());
+    let without = check_inferring("plain", &example, &plain);
+    example.spec.adapters.push(adapter.clone());
+    let mut network = example.network(Cpu::<f64>::scalar());
+    for name in plain.parameter_list().into_iter().map(|parameter| parameter.name) {
+        network.write_parameter(&name, &plain.read_parameter(&name).unwrap()).unwrap();
+    }
+    for (number, matrix) in adapter.matrices.keys().enumerate() {
+        let up = adapter.tensor_name(matrix, LowRankHalf::Up);
+        let count = network.read_parameter(&up).unwrap().len();
+        let draws = Key::new(5).fold(number as u64);
+        let values: Vec<f32> = (0..count).map(|place| draws.uniform(place, 0) as f32 - 0.5).collect();
+        network.write_parameter(&up, &values).unwrap();
+    }
+    let with = check_inferring("with an adapter", &example, &network);
+    assert!(with.iter().zip(&without).any(|(a, b)| (a - b).abs() > 1e-3));
+    let rows: Vec<u32> = (0..example.input().tokens.len() as u32).collect();
+    let passed_by = network.without_adapter().token_gradients(&example.input(), &example.rows, &rows).unwrap();
+    assert!(passed_by.iter().zip(&without).all(|(a, b)| (a - b).abs() < 1e-5));
 }
