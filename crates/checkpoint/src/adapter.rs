@@ -102,6 +102,11 @@ impl Adapter {
         Ok(Self { spec, advice: Advice::load(folder, beside)?, weights, names })
     }
 
+    /// The files of its weights, by name, with their content.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.weights.files()
+    }
+
     /// One of its tensors, by its name here; `None` where it is another one's.
     pub(crate) fn read(&self, tensor: &TensorSpec) -> Option<Result<TensorData, CheckpointError>> {
         let name = self.names.get(&tensor.name)?;

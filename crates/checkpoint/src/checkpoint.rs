@@ -165,6 +165,22 @@ impl Checkpoint {
         }
     }
 
+    /// Shows the files that hold its numbers to `visit`, whole: its own by their names, those of its adapters and codecs
+    /// behind the name of each, as in `picture/model.safetensors`.
+    ///
+    /// # Errors
+    /// When the weights of a codec cannot be read.
+    pub fn visit_files(&self, visit: &mut dyn FnMut(&str, &[u8])) -> Result<(), CheckpointError> {
+        self.weights.files().for_each(|(name, bytes)| visit(name, bytes));
+        for adapter in &self.adapters {
+            adapter.files().for_each(|(name, bytes)| visit(&format!("{}/{name}", adapter.spec.name), bytes));
+        }
+        for codec in &self.codecs {
+            codec.files.weights()?.files().for_each(|(name, bytes)| visit(&format!("{}/{name}", codec.name), bytes));
+        }
+        Ok(())
+    }
+
     /// The network with these weights on a device, for learning and for prediction in full; what is quantised is taken
     /// as the real numbers that it stands for.
     ///

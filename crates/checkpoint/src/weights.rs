@@ -232,6 +232,17 @@ impl Weights {
         self.sources.first()?.metadata.get(key).map(String::as_str)
     }
 
+    /// The files, by their names without their folder, with their content.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.sources.iter().map(|source| {
+            let bytes: &[u8] = match &source.bytes {
+                Bytes::Mapped(file) => file,
+                Bytes::Embedded(bytes) => bytes,
+            };
+            (source.name.rsplit(['/', '\\']).next().unwrap_or_default(), bytes)
+        })
+    }
+
     /// The files' name, for messages.
     pub fn origin(&self) -> &str {
         self.sources.first().map_or("no file", |s| s.name.as_str())

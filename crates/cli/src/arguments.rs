@@ -29,7 +29,7 @@ pub(crate) use hub::{PullArguments, RemoveArguments};
 pub(crate) use inspect::{CompletionsArguments, DoctorArguments, ListArguments, ShowArguments};
 pub(crate) use media::MediaArguments;
 pub(crate) use merge::{MergeArguments, Storage};
-pub(crate) use provenance::{DetectArguments, WatermarkKeyArguments};
+pub(crate) use provenance::{DetectArguments, SigningArguments, WatermarkKeyArguments};
 pub(crate) use quantise::{HeadChoice, QuantiseArguments};
 pub(crate) use run::RunArguments;
 pub(crate) use sampling::{SamplingArguments, TokenBias, TokenRange};
@@ -158,10 +158,11 @@ pub(crate) enum Command {
     /// Who has the file can mark texts with --watermark, find the mark again with `aquatint detect`, and copy it: keep it
     /// secret. It is readable by its owner only.
     WatermarkKey(WatermarkKeyArguments),
-    /// Say whether a text has the mark of a key
+    /// Say whether a text has the mark of a key, or what the content credentials of a file say
     ///
-    /// The p-value is the probability that a text without the mark looks as marked as this one. The exit code is 0 whether
-    /// the mark is found or not.
+    /// With --key, the p-value is the probability that a text without the mark looks as marked as this one. Without, the
+    /// content credentials (C2PA) of a picture, a sound or a text are read: who signed, what was stated, and whether both
+    /// fit the file. The exit code is 0 whatever the answer; credentials that cannot be read are an error.
     Detect(DetectArguments),
     /// Train a classifier that guards what is given and what is written
     ///

@@ -7,9 +7,15 @@ mod bench;
 mod certainty;
 mod commands;
 mod conversation;
+#[cfg(feature = "credentials")]
+mod credentials;
+#[cfg(not(feature = "credentials"))]
+#[path = "credentials/absent.rs"]
+mod credentials;
 mod drawing;
 mod environment;
 mod failure;
+mod files_out;
 mod frame;
 mod guard;
 mod interrupt;

@@ -23,12 +23,15 @@ pub(crate) fn files_of(template: &Template) -> Result<MediaFiles, Failure> {
 }
 
 /// The ending of files of a kind.
-fn extension(kind: MediaKind) -> &'static str {
+pub(crate) fn extension(kind: MediaKind) -> &'static str {
     match kind {
         MediaKind::Picture => "png",
         MediaKind::Sound => "wav",
     }
 }
+
+/// What is written of a picture or a sound: by its number among all of the template, itself, and the file that it goes to.
+pub(crate) type Content<'a> = dyn Fn(usize, &MediaFile, &Path) -> Result<Vec<u8>, Failure> + 'a;
 
 /// Files for the pictures and sounds that a template makes: begun before the work, there when it is done.
 #[derive(Debug, Default)]
@@ -76,17 +79,31 @@ impl MediaOut {
 
     /// Writes them; returns where each piece went, in their order. What was stopped is not kept.
     pub(crate) fn write(self, pieces: &[OutputPiece], reason: FinishReason) -> Result<Vec<Option<PathBuf>>, Failure> {
+        self.write_as(pieces, reason, &|_, media, _| Ok(media.bytes.clone()))
+    }
+
+    /// The same with what `content` makes of each.
+    pub(crate) fn write_as(
+        self,
+        pieces: &[OutputPiece],
+        reason: FinishReason,
+        content: &Content<'_>,
+    ) -> Result<Vec<Option<PathBuf>>, Failure> {
         let mut files = self.files;
         let mut places: Vec<Option<PathBuf>> = vec![None; pieces.len()];
         if reason == FinishReason::Cancelled {
             return Ok(places);
         }
         let mut written = Vec::new();
-        for (place, piece) in places.iter_mut().zip(pieces) {
-            let OutputPiece::Media { file: media, is_made: true } = piece else { continue };
-            let Some(index) = files.iter().position(|(kind, ..)| *kind == media.kind) else { continue };
+        let media = places.iter_mut().zip(pieces).filter_map(|(place, piece)| match piece {
+            OutputPiece::Media { file, is_made } => Some((place, file, *is_made)),
+            OutputPiece::Text(_) => None,
+        });
+        for (number, (place, media, is_made)) in media.enumerate() {
+            let Some(index) = files.iter().position(|(kind, ..)| is_made && *kind == media.kind) else { continue };
             let (_, path, mut file) = files.remove(index);
-            file.write_all(&media.bytes).map_err(|error| Failure::of_file("write", &path, &error))?;
+            let content = content(number, media, &path)?;
+            file.write_all(&content).map_err(|error| Failure::of_file("write", &path, &error))?;
             written.push((path.clone(), file));
             *place = Some(path);
         }
@@ -99,7 +116,7 @@ impl MediaOut {
 }
 
 /// `fox.png`, or `fox-2.png` where there are several.
-fn numbered(path: &Path, number: u64, of: u64) -> PathBuf {
+pub(crate) fn numbered(path: &Path, number: u64, of: u64) -> PathBuf {
     if of == 1 {
         return path.to_path_buf();
     }

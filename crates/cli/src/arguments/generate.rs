@@ -1,6 +1,6 @@
 //! What `generate` takes.
 
-use super::{DeviceArguments, GuardArguments, MediaArguments, SamplingArguments};
+use super::{DeviceArguments, GuardArguments, MediaArguments, SamplingArguments, SigningArguments};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -58,6 +58,13 @@ pub(crate) struct GenerateArguments {
 
     #[command(flatten)]
     pub(crate) media: MediaArguments,
+
+    /// Write the text to FILE.txt, too; of --count N to FILE-1.txt, FILE-2.txt …
+    #[arg(long, value_name = "FILE", conflicts_with = "tokens")]
+    pub(crate) text_out: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) signing: SigningArguments,
 
     #[command(flatten)]
     pub(crate) device: DeviceArguments,

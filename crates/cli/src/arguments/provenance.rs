@@ -1,4 +1,4 @@
-//! What `watermark-key` and `detect` take.
+//! What `watermark-key` and `detect` take, and what of `generate` signs files.
 
 use super::ReportFormat;
 use clap::Args;
@@ -36,30 +36,56 @@ pub(crate) struct WatermarkKeyArguments {
     pub(crate) width: Option<usize>,
 }
 
+/// Who signs what is written to files.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SigningArguments {
+    /// Sign what is written to files: content credentials (C2PA) by the certificate in this file, PEM, with those behind it
+    /// that signed it. They stand in pictures and sounds, and of FILE.txt in FILE.c2pa
+    #[arg(long, value_name = "FILE", requires = "sign_key", help_heading = "Content credentials")]
+    pub(crate) sign_cert: Option<PathBuf>,
+
+    /// Private key of --sign-cert, PKCS #8 in PEM
+    #[arg(long, value_name = "FILE", requires = "sign_cert", help_heading = "Content credentials")]
+    pub(crate) sign_key: Option<PathBuf>,
+
+    /// State the prompt in content credentials, which everybody can read; else its SHA-256 stands there
+    #[arg(long, requires = "sign_cert", help_heading = "Content credentials")]
+    pub(crate) sign_prompt: bool,
+}
+
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  aquatint detect story.txt --key key.json\n  aquatint detect stories.jsonl --key key.json \
-                        --format json"
+    after_help = "Examples:\n  aquatint detect fox.png\n  aquatint detect story.txt --trust-anchors studio.pem\n  aquatint detect \
+                        story.txt --key key.json\n  aquatint detect stories.jsonl --key key.json --format json"
 )]
 pub(crate) struct DetectArguments {
-    /// Text to examine; `-` reads standard input, and of FILE.jsonl each line is one ({"text": …})
+    /// File to examine. By --key a text, of which `-` reads standard input, and of FILE.jsonl each line is one ({"text": …});
+    /// without, the content credentials in the file or beside it, in a file of its name that ends in .c2pa
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
     /// Key file by which the text may have been marked
     #[arg(short, long, value_name = "KEYFILE")]
-    pub(crate) key: PathBuf,
+    pub(crate) key: Option<PathBuf>,
 
-    /// Model whose tokenizer the text was written with: a folder, a built-in model, or OWNER/NAME that was pulled
+    /// With --key: model whose tokenizer the text was written with: a folder, a built-in model, or OWNER/NAME that was pulled
     /// [default: the built-in model]
-    #[arg(short, long, value_name = "MODEL")]
+    #[arg(short, long, value_name = "MODEL", requires = "key")]
     pub(crate) model: Option<String>,
 
-    /// P-value up to which a text is called marked: the share of unmarked texts that are called so
-    #[arg(long, value_name = "P", default_value_t = 1e-4)]
-    pub(crate) level: f64,
+    /// With --key: p-value up to which a text is called marked, the share of unmarked texts that are called so [default: 0.0001]
+    #[arg(long, value_name = "P", requires = "key")]
+    pub(crate) level: Option<f64>,
 
-    /// Output format: a line or one JSON object for each text
+    /// Content credentials of FILE that stand in this one
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub(crate) sidecar: Option<PathBuf>,
+
+    /// Certificates in PEM that are trusted: a signer whom one of them vouches for is called trusted
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub(crate) trust_anchors: Option<PathBuf>,
+
+    /// Output format: lines to read, or one JSON object, by --key for each text
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: ReportFormat,
 }

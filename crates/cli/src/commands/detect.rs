@@ -1,14 +1,17 @@
-//! `aquatint detect`: whether texts have the mark of a key.
+//! `aquatint detect`: whether texts have the mark of a key, and what content credentials say.
 
 use crate::arguments::{DetectArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::source_report::counted;
-use crate::{model, watermark};
+use crate::{credentials, model, watermark};
 use aquatint::provenance::{Detection, Verdict};
 use serde::Deserialize;
 use serde_json::json;
 use std::path::Path;
+
+/// The p-value up to which a text is called marked where nothing is said.
+const LEVEL: f64 = 1e-4;
 
 /// A line of a file of texts; other fields are passed over.
 #[derive(Deserialize)]
@@ -17,8 +20,10 @@ struct Row {
 }
 
 pub(crate) fn run(arguments: &DetectArguments, printer: &Printer) -> Result<(), Failure> {
-    let DetectArguments { file, key, model: name, level, format } = arguments;
-    if !(*level > 0.0 && *level < 1.0) {
+    let DetectArguments { file, key, model: name, level, format, .. } = arguments;
+    let Some(key) = key else { return credentials::detect(arguments, printer) };
+    let level = level.unwrap_or(LEVEL);
+    if !(level > 0.0 && level < 1.0) {
         return Err(Failure::new(format!("`level` is {level}; allowed: above 0 and below 1")));
     }
     let scheme = watermark::read(key)?.scheme();
@@ -27,8 +32,8 @@ pub(crate) fn run(arguments: &DetectArguments, printer: &Printer) -> Result<(), 
     for text in &texts {
         let detection = scheme.detect(&checkpoint.vocabulary.encode(text)?);
         match format {
-            ReportFormat::Json => printer.data_line(json(&detection, *level))?,
-            ReportFormat::Human => printer.data_line(line(&detection, *level))?,
+            ReportFormat::Json => printer.data_line(json(&detection, level))?,
+            ReportFormat::Human => printer.data_line(line(&detection, level))?,
         }
     }
     Ok(())
@@ -43,7 +48,7 @@ fn texts(file: &Path) -> Result<Vec<String>, Failure> {
     let text = String::from_utf8(bytes).map_err(|error| {
         Failure::of(&error)
             .context(format!("`{}` is no text in UTF-8", file.display()))
-            .hint("convert it to UTF-8 first; of a picture or a sound there is no watermark")
+            .hint("convert it to UTF-8 first; of a picture or a sound there is no watermark; without `--key` its content credentials are read")
     })?;
     if file.extension().is_none_or(|extension| extension != "jsonl") {
         return Ok(vec![super::generate::without_line_end(text)]);

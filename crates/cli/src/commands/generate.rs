@@ -3,13 +3,14 @@
 mod many;
 
 use crate::arguments::{Format, GenerateArguments};
+use crate::credentials::Signing;
 use crate::failure::Failure;
+use crate::files_out::{self, FilesOut, Places};
 use crate::live::LiveCanvas;
-use crate::media::MediaOut;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Filled, Session, broken_line, closing_line};
-use crate::{certainty, interrupt, media, token_canvas, wire};
+use crate::{certainty, credentials, interrupt, media, token_canvas, wire};
 use aquatint::{DenoisingEvent, OutputPiece, Prepared, Template};
 use aquatint_diffusion::TokenId;
 use aquatint_files::AtomicFile;
@@ -23,21 +24,32 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
         return Err(Failure::new(format!("`abstain` is {below}; allowed: 0 to 1")));
     }
     many::check(arguments)?;
+    files_out::check(arguments)?;
+    let signer = credentials::signer(&arguments.signing)?;
     let typed = typed(arguments)?;
     let (model, layout) = (arguments.model.as_deref(), arguments.layout.as_deref());
     let guards = arguments.guard.read(printer)?;
     let session = Session::open_with(model, layout, &arguments.device, printer)?.with_guards(guards);
+    let mut signing = None;
     let prepared = match &arguments.tokens {
-        None => session.prepare(Template::parse(&typed)?, &arguments.sampling, printer)?,
+        None => {
+            let template = Template::parse(&typed)?;
+            let prepared = session.prepare(template.clone(), &arguments.sampling, printer)?;
+            if let Some(signer) = signer {
+                signing = Some(Signing::new(signer, &arguments.signing, &session, (&typed, &template), model)?);
+            }
+            prepared
+        }
         Some(_) => session.prepare_tokens(&typed, &arguments.sampling, printer)?,
     };
+    let signing = signing.as_ref();
     if arguments.abstain.is_some() && prepared.template_canvas.holes().next().is_none() {
         printer.warn("`--abstain` has no effect: no text is to be written");
     }
     if let Some(count) = arguments.count {
-        return many::run((arguments, count), (&session, prepared), printer);
+        return many::run((arguments, count), (&session, prepared), signing, printer);
     }
-    let out = MediaOut::create(&prepared.template_canvas, &arguments.media)?;
+    let out = FilesOut::create(&prepared.template_canvas, arguments, signing, (0, 1))?;
     let mut steps = vec![prepared.template_canvas.canvas().tokens().to_vec()];
     let vocabulary = &session.checkpoint().vocabulary;
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
@@ -85,7 +97,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
         return Err(failure);
     }
     let Written { pieces, outcome, abstained } = written(arguments, &session, (&prepared, &filled, steps))?;
-    print((arguments, printer), (&outcome, &pieces), &out.write(&pieces, filled.outcome.reason)?)?;
+    print((arguments, printer), (&outcome, &pieces), &out.write((&outcome, &pieces), filled.outcome.reason)?)?;
     // The text first: a trace that cannot be written must not cost it.
     if let Some(trace) = trace {
         trace.finish(&wire::Event::Result(Box::new(outcome.clone())).line()?)?;
@@ -153,14 +165,18 @@ fn written(
 fn print(
     (arguments, printer): (&GenerateArguments, &Printer),
     (outcome, pieces): (&wire::Outcome, &[OutputPiece]),
-    places: &[Option<PathBuf>],
+    places: &Places,
 ) -> Result<(), Failure> {
     match arguments.format {
-        Format::Human => match &outcome.ids {
-            Some(ids) => printer.text(&ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
-            None if outcome.pieces.is_empty() => printer.text(&outcome.text),
-            None => media::print(pieces, places, printer),
-        },
+        Format::Human => {
+            match &outcome.ids {
+                Some(ids) => printer.text(&ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))?,
+                None if outcome.pieces.is_empty() => printer.text(&outcome.text)?,
+                None => media::print(pieces, &places.pieces, printer)?,
+            }
+            places.text.iter().for_each(|path| printer.note(format_args!("wrote {}", path.display())));
+            Ok(())
+        }
         Format::Json => printer.data_line(wire::json(outcome)?),
         Format::Jsonl => printer.data_line(wire::Event::Result(Box::new(outcome.clone())).line()?),
     }

@@ -38,7 +38,7 @@ impl Drop for Server {
 }
 
 /// Python with the pinned packages; `None` where it is not installed, which `.ci/run` does not allow.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients").join("bin/python");
     if python.is_file() {
         return Some(python);

@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 77] = [
+const FLAGS: [(&str, Effect); 81] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--count", Always),
@@ -27,6 +27,10 @@ const FLAGS: [(&str, Effect); 77] = [
     ("--model", Always),
     ("--format", Always),
     ("--trace", Always),
+    ("--text-out", Always),
+    ("--sign-cert", Always),
+    ("--sign-key", Always),
+    ("--sign-prompt", Always),
     ("--abstain", Always),
     ("--help", Always),
     ("--version", Always),

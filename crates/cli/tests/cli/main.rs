@@ -7,6 +7,8 @@ mod causal;
 mod clients;
 mod codecs;
 mod comparing;
+#[cfg(feature = "credentials")]
+mod credentials;
 mod effects;
 mod families;
 mod fixtures;

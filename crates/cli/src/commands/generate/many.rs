@@ -5,8 +5,9 @@
 
 use super::{Steps, Written, follow, print, request_of, written};
 use crate::arguments::{Format, GenerateArguments};
+use crate::credentials::Signing;
 use crate::failure::Failure;
-use crate::media::MediaOut;
+use crate::files_out::FilesOut;
 use crate::printer::Printer;
 use crate::session::{Filled, Session, broken_line, rate};
 use crate::source_report::counted;
@@ -68,6 +69,7 @@ struct Sum {
 pub(super) fn run(
     (arguments, count): (&GenerateArguments, u64),
     (session, first): (&Session, Prepared),
+    signing: Option<&Signing>,
     printer: &Printer,
 ) -> Result<(), Failure> {
     let seed = first.settings.seed();
@@ -84,9 +86,8 @@ pub(super) fn run(
     for start in (0..count).step_by(together as usize) {
         let numbers = start..count.min(start + together);
         let batch: Vec<Prepared> = numbers.clone().map(|number| first.clone().with_seed(seed + number)).collect();
-        let files =
-            numbers.map(|number| MediaOut::create_one_of(&first.template_canvas, &arguments.media, (number, count)));
-        let files = files.collect::<Result<Vec<MediaOut>, Failure>>()?;
+        let files = numbers.map(|number| FilesOut::create(&first.template_canvas, arguments, signing, (number, count)));
+        let files = files.collect::<Result<Vec<FilesOut<'_>>, Failure>>()?;
         for ((prepared, out), filled) in batch.iter().zip(files).zip(fill(arguments, session, &batch)?) {
             let (filled, steps) = match filled {
                 Ok(filled) => filled,
@@ -100,7 +101,8 @@ pub(super) fn run(
             };
             if filled.outcome.reason != FinishReason::Cancelled {
                 let Written { pieces, outcome, abstained } = written(arguments, session, (prepared, &filled, steps))?;
-                print((arguments, printer), (&outcome, &pieces), &out.write(&pieces, filled.outcome.reason)?)?;
+                let places = out.write((&outcome, &pieces), filled.outcome.reason)?;
+                print((arguments, printer), (&outcome, &pieces), &places)?;
                 abstained.iter().for_each(|line| printer.note(format_args!("seed {}: {line}", outcome.seed)));
                 sum.filled += 1;
                 sum.tokens += outcome.tokens;
