@@ -9,9 +9,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
-/// C2PA's code for a signer of whom nobody vouches.
-const UNTRUSTED: &str = "signingCredential.untrusted";
-
 /// What the credentials of a file say, and whether they hold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Credentials {
@@ -29,8 +26,17 @@ pub struct Credentials {
     pub actions: Vec<Made>,
     /// What Aquatint states of how it was made; none of files of other programs.
     pub generation: Option<Value>,
-    /// What was given, by name, with what it is to the file in C2PA's words (`inputTo`, `parentOf`, `componentOf`).
-    pub ingredients: Vec<(String, String)>,
+    /// What was given.
+    pub ingredients: Vec<Given>,
+}
+
+/// A file that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Given {
+    /// Its name for people.
+    pub title: String,
+    /// What it is to the file that was made, in C2PA's words: `inputTo`, `parentOf` or `componentOf`.
+    pub relation: String,
 }
 
 /// Whether credentials hold.
@@ -158,11 +164,6 @@ impl Credentials {
             ingredients: manifest.map(ingredients).unwrap_or_default(),
         }
     }
-
-    /// Whether only nobody vouches for the signer.
-    pub fn is_only_untrusted(&self) -> bool {
-        self.reasons.iter().all(|code| code == UNTRUSTED)
-    }
 }
 
 fn signed_by(manifest: &Manifest) -> Option<SignedBy> {
@@ -201,11 +202,15 @@ fn actions(manifest: &Manifest) -> Vec<Made> {
     all.flat_map(|actions| actions.actions().iter().map(made).collect::<Vec<_>>()).collect()
 }
 
-fn ingredients(manifest: &Manifest) -> Vec<(String, String)> {
+fn ingredients(manifest: &Manifest) -> Vec<Given> {
     let relation = |ingredient: &c2pa::Ingredient| {
         let name = serde_json::to_value(ingredient.relationship()).ok();
         name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
     };
     let all = manifest.ingredients().iter();
-    all.map(|ingredient| (ingredient.title().unwrap_or_default().to_owned(), relation(ingredient))).collect()
+    let given = |ingredient: &c2pa::Ingredient| Given {
+        title: ingredient.title().unwrap_or_default().to_owned(),
+        relation: relation(ingredient),
+    };
+    all.map(given).collect()
 }

@@ -114,8 +114,8 @@ fn described(credentials: &Credentials) -> String {
             }
         }
     }
-    for (title, relation) in &credentials.ingredients {
-        line("given", format!("{title} ({relation})"));
+    for given in &credentials.ingredients {
+        line("given", format!("{} ({})", given.title, given.relation));
     }
     lines.truncate(lines.trim_end().len());
     lines

@@ -5,7 +5,7 @@ use crate::media::joint;
 use crate::support::{ProgramOutput, aquatint, model, room, text};
 use aquatint::codec::Picture;
 use insta::assert_snapshot;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -126,11 +126,12 @@ fn what_was_given_is_an_ingredient_and_what_is_painted_anew_a_parent() {
         (actions.join(" "), read["ingredients"].clone(), read["actions"].to_string())
     };
     let (actions, given, source) = of(format!("[[picture:{}]] [[picture]]", red.display()));
-    assert_eq!((actions.as_str(), given.to_string()), ("\"c2pa.created\"", "[[\"red.png\",\"inputTo\"]]".to_owned()));
+    assert_eq!(actions, "\"c2pa.created\"");
+    assert_eq!(given, json!([{ "title": "red.png", "relation": "inputTo" }]));
     assert!(source.contains("/trainedAlgorithmicMedia"), "{source}");
     let (actions, given, source) = of(format!("[[picture:{},mask=2x1+1x0]]", red.display()));
     assert_eq!(actions, "\"c2pa.opened\" \"c2pa.edited\"");
-    assert_eq!(given.to_string(), "[[\"red.png\",\"parentOf\"]]");
+    assert_eq!(given, json!([{ "title": "red.png", "relation": "parentOf" }]));
     assert!(source.contains("/compositeWithTrainedAlgorithmicMedia"), "{source}");
     assert_snapshot!("credentials_of_an_edit", shown(&path, &[]));
 }

@@ -1,6 +1,7 @@
 //! Signers of the tests, and small files for them to sign.
 
 use aquatint_credentials::{Generator, Origin, Signer, Statement};
+use image::ImageFormat;
 use serde_json::json;
 use std::io::Cursor;
 use std::time::{Duration, SystemTime};
@@ -33,10 +34,15 @@ pub(crate) fn statement() -> Statement {
 
 /// A picture of 8 by 8 pixels as a PNG.
 pub(crate) fn picture() -> Vec<u8> {
-    let mut png = Cursor::new(Vec::new());
+    picture_as(ImageFormat::Png)
+}
+
+/// The same picture in another format.
+pub(crate) fn picture_as(format: ImageFormat) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
     let pixels = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 90]));
-    pixels.write_to(&mut png, image::ImageFormat::Png).unwrap();
-    png.into_inner()
+    pixels.write_to(&mut file, format).unwrap();
+    file.into_inner()
 }
 
 /// A sound of 200 samples as a WAV.
