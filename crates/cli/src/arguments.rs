@@ -21,7 +21,7 @@ pub(crate) use bench::{BenchArguments, Rows};
 pub(crate) use device::{DeviceArguments, Precision};
 pub(crate) use eval::{
     AnswersArguments, Baseline, BiasArguments, CalibrationArguments, CodecArguments, CompareArguments, EvalCommand,
-    LikelihoodArguments, MemoryArguments, PuzzleArguments, SpansArguments, SudokuArguments,
+    LikelihoodArguments, MemoryArguments, PuzzleArguments, PuzzleKind, SpansArguments, SudokuArguments,
 };
 pub(crate) use generate::{Format, GenerateArguments};
 pub(crate) use guard::{EvalGuardArguments, GuardArguments, GuardClassifierArguments};

@@ -52,9 +52,11 @@ pub enum EvaluateError {
         model: String,
     },
     /// The cells of a puzzle are not one token each.
-    #[error("81 cells are {tokens} tokens of this model's vocabulary")]
+    #[error("{cells} cells are {tokens} tokens of this model's vocabulary")]
     Cells {
-        /// Tokens of 81 cells.
+        /// Cells of the puzzle.
+        cells: usize,
+        /// Tokens that write them.
         tokens: usize,
     },
     /// A row of conversations lacks a field that was named.

@@ -472,6 +472,18 @@ pub(crate) struct MemoryArguments {
     pub(crate) device: DeviceArguments,
 }
 
+/// Which puzzles.
+#[derive(Debug, Args)]
+pub(crate) struct PuzzleKind {
+    /// Cells of a row: 9, or 4 of small puzzles
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    pub(crate) side: usize,
+
+    /// Minimum and maximum number of clues [default: 24-40; of small puzzles 4-8]
+    #[arg(long, value_name = "FEWEST-MOST")]
+    pub(crate) clues: Option<String>,
+}
+
 /// What `eval sudoku` takes.
 #[derive(Debug, Args)]
 #[command(
@@ -491,17 +503,16 @@ pub(crate) struct SudokuArguments {
     #[arg(long, value_name = "POLICY", value_delimiter = ',', default_value = "auto")]
     pub(crate) policies: Vec<String>,
 
-    /// Denoising steps
-    #[arg(long, value_name = "N", default_value_t = 81)]
-    pub(crate) steps: usize,
+    /// Denoising steps [default: one for each cell]
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
 
     /// Sampling temperature: 0 takes the likeliest digit, 1 samples from the model's prediction
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     pub(crate) temperature: f64,
 
-    /// Minimum and maximum number of clues
-    #[arg(long, value_name = "FEWEST-MOST", default_value = "24-40")]
-    pub(crate) clues: String,
+    #[command(flatten)]
+    pub(crate) kind: PuzzleKind,
 
     /// Random seed of the puzzles and the noise
     #[arg(short, long, value_name = "N", default_value_t = 0)]
@@ -530,9 +541,8 @@ pub(crate) struct PuzzleArguments {
     #[arg(long)]
     pub(crate) unseen: bool,
 
-    /// Minimum and maximum number of clues
-    #[arg(long, value_name = "FEWEST-MOST", default_value = "24-40")]
-    pub(crate) clues: String,
+    #[command(flatten)]
+    pub(crate) kind: PuzzleKind,
 
     /// Random seed of the puzzles
     #[arg(short, long, value_name = "N", default_value_t = 1)]

@@ -1,12 +1,12 @@
 //! `aquatint eval sudoku` and `aquatint eval puzzles`: what a model plans, measured where every answer can be checked.
 
-use crate::arguments::{PuzzleArguments, ReportFormat, SudokuArguments};
+use crate::arguments::{PuzzleArguments, PuzzleKind, ReportFormat, SudokuArguments};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::{interrupt, model, wire};
 use aquatint::Model;
 use aquatint_evaluate::EvaluateError;
-use aquatint_evaluate::sudoku::{ExamResult, ExamSettings, Part, Puzzle, Puzzles, examine};
+use aquatint_evaluate::sudoku::{ExamResult, ExamSettings, Part, Puzzle, Puzzles, Size, examine};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -44,8 +44,9 @@ impl Line {
 
 pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), Failure> {
     let runtime = arguments.device.runtime(printer)?;
+    let (size, clues) = kind(&arguments.kind)?;
     let puzzles: Vec<Puzzle> =
-        Puzzles::new(arguments.seed, Part::Unseen, clues(&arguments.clues)?).take(arguments.puzzles).collect();
+        Puzzles::new(size, arguments.seed, Part::Unseen, clues.clone()).take(arguments.puzzles).collect();
     let mut lines = Vec::new();
     for name in &arguments.models {
         let checkpoint = model::open(Some(name), printer)?;
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
         let writer = model.writer()?;
         for policy in &arguments.policies {
             let settings = ExamSettings {
-                steps: arguments.steps,
+                steps: arguments.steps.unwrap_or(size.cells()),
                 policy: policy.clone(),
                 temperature: arguments.temperature,
                 seed: arguments.seed,
@@ -69,8 +70,9 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
     match arguments.format {
         ReportFormat::Json => printer.data_line(wire::json(&serde_json::json!({
             "puzzles": arguments.puzzles,
-            "clues": arguments.clues,
-            "steps": arguments.steps,
+            "side": size.side(),
+            "clues": format!("{}-{}", clues.start(), clues.end()),
+            "steps": arguments.steps.unwrap_or(size.cells()),
             "temperature": arguments.temperature,
             "seed": arguments.seed,
             "results": lines,
@@ -82,7 +84,8 @@ pub(crate) fn run(arguments: &SudokuArguments, printer: &Printer) -> Result<(), 
 /// Writes puzzles to train on.
 pub(crate) fn write(arguments: &PuzzleArguments, printer: &Printer) -> Result<(), Failure> {
     let part = if arguments.unseen { Part::Unseen } else { Part::Training };
-    let puzzles = Puzzles::new(arguments.seed, part, clues(&arguments.clues)?).take(arguments.count);
+    let (size, clues) = kind(&arguments.kind)?;
+    let puzzles = Puzzles::new(size, arguments.seed, part, clues).take(arguments.count);
     aquatint_files::write_atomically(&arguments.file, |out| {
         for puzzle in puzzles {
             writeln!(out, "{}", serde_json::json!({ "text": puzzle.document() }))?;
@@ -101,14 +104,26 @@ fn stopped(error: EvaluateError) -> Failure {
     }
 }
 
-/// Reads a range such as 24-40.
-fn clues(text: &str) -> Result<RangeInclusive<usize>, Failure> {
+/// How large puzzles are, and how many clues they have: a range such as 24-40.
+fn kind(arguments: &PuzzleKind) -> Result<(Size, RangeInclusive<usize>), Failure> {
+    let size = Size::ALL.into_iter().find(|size| size.side() == arguments.side);
+    let size = size.ok_or_else(|| Failure::new(format!("`side` is {}; allowed: 4, 9", arguments.side)))?;
+    let Some(text) = &arguments.clues else { return Ok((size, size.usual_clues())) };
+    let (least, most) = (size.fewest_clues(), size.cells() - 1);
     let read = || {
-        let (fewest, most) = text.split_once('-')?;
-        let range = fewest.trim().parse().ok()?..=most.trim().parse().ok()?;
-        (*range.start() >= 17 && range.start() <= range.end() && *range.end() <= 80).then_some(range)
+        let (start, end) = text.split_once('-')?;
+        let range = start.trim().parse().ok()?..=end.trim().parse().ok()?;
+        (*range.start() >= least && range.start() <= range.end() && *range.end() <= most).then_some(range)
     };
-    read().ok_or_else(|| Failure::new(format!("`clues` is {text}; allowed: FEWEST-MOST, from 17 to 80")).hint("24-40"))
+    let range = read().ok_or_else(|| {
+        let usual = size.usual_clues();
+        Failure::new(format!("`clues` is {text}; allowed: FEWEST-MOST, from {least} to {most}")).hint(format!(
+            "{}-{}",
+            usual.start(),
+            usual.end()
+        ))
+    })?;
+    Ok((size, range))
 }
 
 fn table(lines: &[Line]) -> String {
@@ -138,9 +153,13 @@ mod tests {
 
     #[test]
     fn ranges_of_clues_are_read_and_checked() {
-        assert_eq!(clues("24-40").unwrap(), 24..=40);
-        for wrong in ["24", "40-24", "3-20", "24-81", "a-b"] {
-            assert!(clues(wrong).is_err(), "{wrong}");
+        let kind = |side, clues: Option<&str>| kind(&PuzzleKind { side, clues: clues.map(str::to_owned) });
+        assert_eq!(kind(9, Some("24-40")).unwrap(), (Size::Nine, 24..=40));
+        assert_eq!((kind(9, None).unwrap().1, kind(4, None).unwrap()), (24..=40, (Size::Four, 4..=8)));
+        for (side, wrong) in
+            [(9, "24"), (9, "40-24"), (9, "3-20"), (9, "24-81"), (9, "a-b"), (4, "3-8"), (4, "8-16"), (16, "4-8")]
+        {
+            assert!(kind(side, Some(wrong)).is_err(), "{side} {wrong}");
         }
     }
 

@@ -1,6 +1,6 @@
-//! A model solves puzzles: the clues are given, the 81 digits behind them are open.
+//! A model solves puzzles: the clues are given, the digits behind them are open.
 
-use super::{Answer, Grid, Puzzle, Scores};
+use super::{Answer, Puzzle, Scores};
 use crate::{EvaluateError, Writer};
 use aquatint_diffusion::Canvas;
 use aquatint_vocabulary::Role;
@@ -60,8 +60,9 @@ pub fn examine(
         };
         let requests = puzzles.iter().enumerate().map(request).collect::<Result<Vec<_>, _>>()?;
         for (puzzle, outcome) in puzzles.iter().zip(writer.fill(&requests, stop)?) {
-            let answer = usize::from(writer.vocabulary().text_begin().is_some()) + Grid::CELLS;
-            let written = &outcome.canvas.tokens()[answer..answer + Grid::CELLS];
+            let cells = puzzle.clues.size().cells();
+            let answer = usize::from(writer.vocabulary().text_begin().is_some()) + cells;
+            let written = &outcome.canvas.tokens()[answer..answer + cells];
             scores.add(Answer::of(puzzle, &writer.vocabulary().decode(written)));
             passes += outcome.statistics.forward_passes;
         }
@@ -74,17 +75,18 @@ pub fn examine(
     })
 }
 
-/// The clues, 81 open positions, and the end that every document has.
+/// The clues, an open position for each cell, and the end that every document has.
 fn canvas(writer: &Writer<'_>, puzzle: &Puzzle) -> Result<Canvas, EvaluateError> {
     let vocabulary = writer.vocabulary();
     let clues = vocabulary.encode(&puzzle.clues.to_string())?;
-    if clues.len() != Grid::CELLS {
-        return Err(EvaluateError::Cells { tokens: clues.len() });
+    let cells = puzzle.clues.size().cells();
+    if clues.len() != cells {
+        return Err(EvaluateError::Cells { cells, tokens: clues.len() });
     }
     let mut canvas = Canvas::new();
     canvas.push_given(vocabulary.text_begin().as_slice());
     canvas.push_given(&clues);
-    canvas.push_open(Grid::CELLS, false, writer.blank());
+    canvas.push_open(cells, false, writer.blank());
     if let Some(end) = vocabulary.role(Role::End) {
         canvas.push_given(&[end]);
     }

@@ -1,8 +1,8 @@
 //! Puzzles without end, each with one solution: a full grid by chance, from which digits are taken as long as it stays the
 //! only one.
 
-use super::Grid;
 use super::solver::{solution_count, solve_by};
+use super::{Grid, Size};
 use aquatint_diffusion::{Draws, Key};
 use std::ops::RangeInclusive;
 
@@ -27,6 +27,7 @@ pub struct Puzzle {
 /// Puzzles of a seed, one after another.
 #[derive(Debug, Clone)]
 pub struct Puzzles {
+    size: Size,
     key: Key,
     part: Part,
     clues: RangeInclusive<usize>,
@@ -34,12 +35,9 @@ pub struct Puzzles {
 }
 
 impl Puzzles {
-    /// Numbers of clues where nothing is said. 17 is the fewest that leave one solution; below 24 good luck is rare.
-    pub const CLUES: RangeInclusive<usize> = 24..=40;
-
     /// The puzzles of a seed; each gets a number of clues of this range, or more where fewer do not leave one solution.
-    pub fn new(seed: u64, part: Part, clues: RangeInclusive<usize>) -> Self {
-        Self { key: Key::new(seed), part, clues, next: 0 }
+    pub fn new(size: Size, seed: u64, part: Part, clues: RangeInclusive<usize>) -> Self {
+        Self { size, key: Key::new(seed), part, clues, next: 0 }
     }
 }
 
@@ -50,7 +48,7 @@ impl Iterator for Puzzles {
         loop {
             let mut draws = self.key.at(self.next, 0);
             self.next += 1;
-            let solution = full(&mut draws)?;
+            let solution = full(self.size, &mut draws)?;
             if part_of(&solution) == self.part {
                 let span = (self.clues.end().saturating_sub(*self.clues.start()) + 1) as u64;
                 let clues = self.clues.start() + draws.below(span) as usize;
@@ -68,8 +66,8 @@ impl Puzzle {
 }
 
 /// A full grid: digits in random order, tried cell by cell.
-fn full(draws: &mut Draws) -> Option<Grid> {
-    solve_by(&Grid::EMPTY, &mut |left| {
+fn full(size: Size, draws: &mut Draws) -> Option<Grid> {
+    solve_by(&Grid::empty(size), &mut |left| {
         let mut bits = left;
         for _ in 0..draws.below(u64::from(left.count_ones())) {
             bits &= bits - 1;
@@ -82,8 +80,8 @@ fn full(draws: &mut Draws) -> Option<Grid> {
 fn thinned(solution: Grid, clues: usize, draws: &mut Draws) -> Grid {
     let mut grid = solution;
     // All cells, in random order.
-    let mut cells: Vec<usize> = (0..Grid::CELLS).collect();
-    (1..Grid::CELLS).rev().for_each(|last| cells.swap(last, draws.below(last as u64 + 1) as usize));
+    let mut cells: Vec<usize> = (0..solution.size().cells()).collect();
+    (1..cells.len()).rev().for_each(|last| cells.swap(last, draws.below(last as u64 + 1) as usize));
     for cell in cells {
         if grid.filled() <= clues {
             break;
@@ -98,6 +96,6 @@ fn thinned(solution: Grid, clues: usize, draws: &mut Draws) -> Grid {
 
 /// The part that a solution belongs to.
 fn part_of(solution: &Grid) -> Part {
-    let hash = (0..Grid::CELLS).fold(Key::new(0), |key, cell| key.fold(u64::from(solution.get(cell))));
+    let hash = solution.digits().iter().fold(Key::new(0), |key, digit| key.fold(u64::from(*digit)));
     if hash.at(0, 0).below(16) == 0 { Part::Unseen } else { Part::Training }
 }

@@ -18,15 +18,16 @@ pub struct Answer {
 impl Answer {
     /// Holds the digits that were written against the only solution.
     pub fn of(puzzle: &Puzzle, written: &str) -> Self {
-        let requested = Grid::CELLS - puzzle.clues.filled();
+        let size = puzzle.clues.size();
+        let requested = size.cells() - puzzle.clues.filled();
         match written.parse::<Grid>() {
-            Ok(grid) => {
-                let right = (0..Grid::CELLS)
+            Ok(grid) if grid.size() == size => {
+                let right = (0..size.cells())
                     .filter(|cell| puzzle.clues.get(*cell) == 0 && grid.get(*cell) == puzzle.solution.get(*cell));
-                let well_formed = grid.filled() == Grid::CELLS;
-                Self { solved: grid == puzzle.solution, right: right.count(), requested, well_formed }
+                let right = right.count();
+                Self { solved: grid == puzzle.solution, right, requested, well_formed: grid.is_full() }
             }
-            Err(_) => Self { solved: false, right: 0, requested, well_formed: false },
+            _ => Self { solved: false, right: 0, requested, well_formed: false },
         }
     }
 }

@@ -1,10 +1,6 @@
 //! All solutions of a grid: always the cell with the fewest digits left, and back where none is.
 
 use super::Grid;
-use super::grid::units;
-
-/// All nine digits as bits 1 to 9.
-const ALL: u16 = 0b11_1111_1110;
 
 /// Digits used in each row, column and box.
 struct Search {
@@ -16,7 +12,7 @@ impl Search {
     /// `None` where the grid is against the rule already.
     fn new(grid: &Grid) -> Option<Self> {
         let mut search = Self { grid: *grid, used: [[0; 9]; 3] };
-        for cell in (0..Grid::CELLS).filter(|cell| grid.get(*cell) > 0) {
+        for cell in (0..grid.size().cells()).filter(|cell| grid.get(*cell) > 0) {
             search.turn(cell, 1 << grid.get(cell));
         }
         grid.is_valid().then_some(search)
@@ -24,17 +20,21 @@ impl Search {
 
     /// Uses a digit in the units of a cell, or takes it back.
     fn turn(&mut self, cell: usize, bit: u16) {
-        units(cell).into_iter().zip(&mut self.used).for_each(|(unit, used)| used[unit] ^= bit);
+        let units = self.grid.size().units(cell);
+        units.into_iter().zip(&mut self.used).for_each(|(unit, used)| used[unit] ^= bit);
     }
 
+    /// The digits that a cell may have, as bits from 1 on.
     fn left(&self, cell: usize) -> u16 {
-        ALL & !units(cell).into_iter().zip(&self.used).fold(0, |used, (unit, of)| used | of[unit])
+        let size = self.grid.size();
+        let all = (2 << size.side()) - 2;
+        all & !size.units(cell).into_iter().zip(&self.used).fold(0, |used, (unit, of)| used | of[unit])
     }
 
     /// Calls `found` for each solution until it says to stop; `order` picks the next of the digits that are left. False
     /// where it was stopped.
     fn run(&mut self, order: &mut dyn FnMut(u16) -> u16, found: &mut dyn FnMut(&Grid) -> bool) -> bool {
-        let empty = (0..Grid::CELLS).filter(|cell| self.grid.get(*cell) == 0);
+        let empty = (0..self.grid.size().cells()).filter(|cell| self.grid.get(*cell) == 0);
         let Some(cell) = empty.min_by_key(|cell| self.left(*cell).count_ones()) else { return found(&self.grid) };
         let mut left = self.left(cell);
         while left > 0 {

@@ -1,27 +1,35 @@
 //! Sudoku: every puzzle has one solution, and an answer is right when it is that.
 
-use aquatint_evaluate::sudoku::{Answer, Grid, Part, Puzzle, Puzzles, Scores, SudokuError, solution_count, solve};
+use aquatint_evaluate::sudoku::{
+    Answer, Grid, Part, Puzzle, Puzzles, Scores, Size, SudokuError, solution_count, solve,
+};
 use std::collections::HashSet;
 
 fn puzzles(seed: u64, part: Part, count: usize) -> Vec<Puzzle> {
-    Puzzles::new(seed, part, Puzzles::CLUES).take(count).collect()
+    of_size(Size::Nine, seed, part, count)
+}
+
+fn of_size(size: Size, seed: u64, part: Part, count: usize) -> Vec<Puzzle> {
+    Puzzles::new(size, seed, part, size.usual_clues()).take(count).collect()
 }
 
 #[test]
 fn every_puzzle_has_exactly_its_solution() {
-    for puzzle in puzzles(1, Part::Training, 300) {
-        assert!(puzzle.solution.filled() == Grid::CELLS && puzzle.solution.is_valid());
+    let small = of_size(Size::Four, 1, Part::Training, 300);
+    for puzzle in puzzles(1, Part::Training, 300).into_iter().chain(small) {
+        assert!(puzzle.solution.is_full() && puzzle.solution.is_valid());
         assert!(puzzle.solution.extends(&puzzle.clues));
         assert_eq!(solution_count(&puzzle.clues, 10), 1, "{puzzle:?}");
         assert_eq!(solve(&puzzle.clues), Some(puzzle.solution));
-        assert!(puzzle.clues.filled() >= *Puzzles::CLUES.start() && puzzle.clues.filled() < 60);
+        let size = puzzle.clues.size();
+        assert!(puzzle.clues.filled() >= *size.usual_clues().start() && puzzle.clues.filled() * 4 < size.cells() * 3);
     }
 }
 
 #[test]
 fn clues_are_as_many_as_requested_where_possible() {
     let counts: Vec<usize> =
-        Puzzles::new(3, Part::Training, 50..=50).take(50).map(|puzzle| puzzle.clues.filled()).collect();
+        Puzzles::new(Size::Nine, 3, Part::Training, 50..=50).take(50).map(|puzzle| puzzle.clues.filled()).collect();
     assert!(counts.iter().all(|count| *count == 50), "{counts:?}");
     let spread: HashSet<usize> = puzzles(4, Part::Training, 300).iter().map(|puzzle| puzzle.clues.filled()).collect();
     assert!(spread.len() > 12, "{spread:?}");
@@ -42,6 +50,16 @@ fn no_solution_is_in_both_parts() {
 }
 
 #[test]
+fn small_puzzles_have_all_grids_of_four_and_none_in_both_parts() {
+    let of =
+        |part| -> HashSet<Grid> { of_size(Size::Four, 1, part, 4000).iter().map(|puzzle| puzzle.solution).collect() };
+    let (training, unseen) = (of(Part::Training), of(Part::Unseen));
+    // 288 grids are valid in all.
+    assert_eq!((training.len() + unseen.len(), training.intersection(&unseen).count()), (288, 0));
+    assert_eq!(solution_count(&Grid::empty(Size::Four), 1000), 288);
+}
+
+#[test]
 fn a_grid_is_read_and_written() {
     let puzzle = puzzles(5, Part::Training, 1)[0];
     assert_eq!(puzzle.clues.to_string().parse(), Ok(puzzle.clues));
@@ -53,6 +71,11 @@ fn a_grid_is_read_and_written() {
         wrong.parse::<Grid>().unwrap_err().to_string(),
         "character 0 is 'x'; allowed: 1 to 9, and `.` or 0 where nothing is"
     );
+    assert_eq!("1234341221434321".parse::<Grid>().map(|grid| (grid.size(), grid.is_valid())), Ok((Size::Four, true)));
+    assert!(matches!(
+        "12345...........".parse::<Grid>(),
+        Err(SudokuError::Character { most: 4, position: 4, found: '5' })
+    ));
 }
 
 #[test]
@@ -61,7 +84,7 @@ fn what_is_against_the_rule_has_no_solution() {
     text.replace_range(0..2, "55");
     let twice: Grid = text.parse().unwrap();
     assert!(!twice.is_valid() && solve(&twice).is_none() && solution_count(&twice, 5) == 0);
-    assert_eq!(solution_count(&Grid::EMPTY, 5), 5, "the empty grid has more than anyone counts");
+    assert_eq!(solution_count(&Grid::empty(Size::Nine), 5), 5, "the empty grid has more than anyone counts");
     // Nothing stands twice, and the last cell of the first row has no digit left.
     let stuck: Grid = format!("12345678.{}9{}", ".".repeat(17), ".".repeat(54)).parse().unwrap();
     assert!(stuck.is_valid() && solve(&stuck).is_none());

@@ -2,7 +2,7 @@
 
 use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Layout, TokenId, WordVectors};
-use aquatint_evaluate::sudoku::{ExamSettings, Part, Puzzle, Puzzles, examine};
+use aquatint_evaluate::sudoku::{ExamSettings, Part, Puzzle, Puzzles, Size, examine};
 use aquatint_evaluate::{Compare, CompareEvent, CompareSettings, Contestant, EvaluateError, Judge, Writer};
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HostDenoiser, LayerSpec, NetworkError, NetworkInput, NetworkSpec,
@@ -157,7 +157,7 @@ fn what_was_compared_is_retained_and_not_written_again() {
 }
 
 fn puzzle() -> Puzzle {
-    Puzzles::new(1, Part::Unseen, 40..=40).next().unwrap()
+    Puzzles::new(Size::Nine, 1, Part::Unseen, 40..=40).next().unwrap()
 }
 
 fn exam() -> ExamSettings {
@@ -199,7 +199,7 @@ fn cells_that_are_not_one_token_each_are_refused() {
     let network = known(Layout::Full, &vocabulary, |_| None);
     let writer = Writer::new(&network, &vocabulary).unwrap();
     let error = examine(&writer, &[puzzle()], &exam(), &NEVER).unwrap_err();
-    assert!(matches!(error, EvaluateError::Cells { tokens } if tokens < 81), "{error}");
+    assert!(matches!(error, EvaluateError::Cells { cells: 81, tokens } if tokens < 81), "{error}");
     assert!(error.hint().unwrap().contains("recipes/sudoku"));
 }
 

@@ -1,4 +1,4 @@
-//! Sudoku: the prompt has the 81 cells as they are given, the completion all 81 digits.
+//! Sudoku: the prompt has the 81 or 16 cells as they are given, the completion all digits.
 
 use crate::{Attempt, Reward, RewardError};
 use aquatint_evaluate::sudoku::{Answer, Grid, Puzzle, solve};
@@ -40,7 +40,7 @@ impl Sudoku {
     fn puzzle(&self, prompt: &str) -> Result<Puzzle, RewardError> {
         let refused = |reason: String| RewardError::prompt(&self.name(), prompt, reason);
         let clues: Grid = prompt.trim().parse().map_err(|error| refused(format!("{error}")))?;
-        if clues.filled() == Grid::CELLS {
+        if clues.is_full() {
             return Err(refused("no cell is left to fill".to_owned()));
         }
         let solution = solve(&clues).ok_or_else(|| refused("the puzzle has no solution".to_owned()))?;
@@ -51,13 +51,21 @@ impl Sudoku {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aquatint_evaluate::sudoku::{Part, Puzzles};
+    use aquatint_evaluate::sudoku::{Part, Puzzles, Size};
+
+    fn puzzle(size: Size) -> Puzzle {
+        Puzzles::new(size, 3, Part::Training, size.usual_clues()).next().unwrap()
+    }
 
     #[test]
     fn cells_count_one_by_one_or_all_together() {
-        let puzzle = Puzzles::new(3, Part::Training, Puzzles::CLUES).next().unwrap();
+        Size::ALL.into_iter().for_each(cells_count);
+    }
+
+    fn cells_count(size: Size) {
+        let puzzle = puzzle(size);
         let (clues, solution) = (puzzle.clues.to_string(), puzzle.solution.to_string());
-        let open: Vec<usize> = (0..Grid::CELLS).filter(|cell| puzzle.clues.get(*cell) == 0).collect();
+        let open: Vec<usize> = (0..size.cells()).filter(|cell| puzzle.clues.get(*cell) == 0).collect();
         let wrong = |count: usize| {
             let mut digits = solution.clone().into_bytes();
             for &cell in &open[..count] {
@@ -75,10 +83,10 @@ mod tests {
 
     #[test]
     fn a_prompt_that_is_no_puzzle_is_refused() {
-        let solved = Puzzles::new(3, Part::Training, Puzzles::CLUES).next().unwrap().solution.to_string();
+        let solved = puzzle(Size::Nine).solution.to_string();
         let twice = format!("11{}", ".".repeat(79));
         for (prompt, reason) in [
-            ("Once", "a grid has 81 characters"),
+            ("Once", "a grid has 81 or 16 characters"),
             (solved.as_str(), "no cell is left to fill"),
             (twice.as_str(), "the puzzle has no solution"),
         ] {
