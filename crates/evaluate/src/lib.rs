@@ -29,8 +29,9 @@ mod texts;
 mod writer;
 
 pub use bias::{
-    BiasFigures, BiasRow, BiasSettings, Choice, ChoiceFigures, Choices, OpenPart, Pair, PairFigures, Pairs, bias,
-    bias_page, bias_rows, bias_tables,
+    AtCount, BiasFigures, BiasRow, BiasSettings, Choice, ChoiceFigures, Choices, ContinuationSettings, Continuations,
+    OpenPart, Pair, PairFigures, Pairs, Prompt, ToxicityFigures, bias, bias_page, bias_rows, bias_tables,
+    continuations,
 };
 pub use calibration::{
     Abstained, Bin, Calibrated, CalibrationFigures, CalibrationSettings, Scored, Signal, calibration, calibration_page,

@@ -15,6 +15,9 @@ const KIND: &str = "linear";
 /// Words of an n-gram at most.
 const LONGEST: usize = 5;
 
+/// An n-gram of a text with a weight: the number of the word behind it, its words, and the weight.
+type Weighted<'a> = (usize, &'a str, f64);
+
 /// A linear classifier, as its file has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,7 +105,7 @@ impl LinearClassifier {
     }
 
     /// The weighted n-grams that begin with each word, with where they end.
-    fn weighted(&self, words: &[(String, Range<usize>)]) -> Vec<Vec<(usize, &str, f64)>> {
+    fn weighted(&self, words: &[(String, Range<usize>)]) -> Vec<Vec<Weighted<'_>>> {
         let of_start = |start: usize| {
             let mut gram = String::new();
             let mut grams = Vec::new();
@@ -118,6 +121,27 @@ impl LinearClassifier {
             grams
         };
         (0..words.len()).map(of_start).collect()
+    }
+
+    /// Where the windows of so many words lie.
+    fn windows(&self, words: usize) -> impl Iterator<Item = Range<usize>> {
+        let length = self.window;
+        (0..=words.saturating_sub(length)).map(move |start| start..words.min(start + length))
+    }
+
+    /// The weighted n-grams within a window, with where they begin, and the probability of them.
+    fn judged<'a>(
+        &self,
+        weighted: &'a [Vec<Weighted<'a>>],
+        window: &Range<usize>,
+    ) -> (Vec<(usize, &'a Weighted<'a>)>, f64) {
+        let within = weighted[window.clone()].iter().enumerate().flat_map(|(at, grams)| {
+            grams.iter().filter(|(behind, ..)| *behind <= window.end).map(move |gram| (window.start + at, gram))
+        });
+        let within: Vec<(usize, &Weighted<'_>)> = within.collect();
+        let distinct: BTreeMap<&str, f64> = within.iter().map(|(_, (_, gram, weight))| (*gram, *weight)).collect();
+        let probability = logistic(self.bias + distinct.values().sum::<f64>());
+        (within, probability)
     }
 }
 
@@ -149,22 +173,16 @@ impl Guard for LinearClassifier {
             return None;
         }
         let (mut most, mut offending, mut around) = (0.0f64, BTreeSet::new(), BTreeSet::new());
-        for start in 0..=words.len().saturating_sub(self.window) {
-            let end = words.len().min(start + self.window);
-            let within = weighted[start..end].iter().enumerate().flat_map(|(at, grams)| {
-                grams.iter().filter(|(behind, ..)| *behind <= end).map(move |gram| (start + at, gram))
-            });
-            let within: Vec<(usize, &(usize, &str, f64))> = within.collect();
-            let distinct: BTreeMap<&str, f64> = within.iter().map(|(_, (_, gram, weight))| (*gram, *weight)).collect();
-            let probability = logistic(self.bias + distinct.values().sum::<f64>());
+        for window in self.windows(words.len()) {
+            let (within, probability) = self.judged(&weighted, &window);
             if probability >= self.threshold {
                 most = most.max(probability);
-                around.extend(start..end);
+                around.extend(window.clone());
                 let raising = within.iter().filter(|(_, (_, _, weight))| *weight > 0.0);
                 offending.extend(raising.flat_map(|(at, (behind, ..))| *at..*behind));
                 // Where it is the bias that refuses, all of it offends.
-                if distinct.values().all(|weight| *weight <= 0.0) {
-                    offending.extend(start..end);
+                if within.iter().all(|(_, (_, _, weight))| *weight <= 0.0) {
+                    offending.extend(window);
                 }
             }
         }
@@ -174,6 +192,16 @@ impl Guard for LinearClassifier {
         let reason = format!("the classifier {} gives it {most:.2}; allowed: less than {}", self.name, self.threshold);
         let bytes = |of: BTreeSet<usize>| of.into_iter().map(|word| words[word].1.clone()).collect();
         Some(Finding { reason, bytes: bytes(offending), around: bytes(around) })
+    }
+
+    /// The largest probability of a window, whatever the threshold is; 0 of a text without a word.
+    fn score(&self, reading: &Reading) -> f64 {
+        let words = text_words(reading.text());
+        if words.is_empty() {
+            return 0.0;
+        }
+        let weighted = self.weighted(&words);
+        self.windows(words.len()).map(|window| self.judged(&weighted, &window).1).fold(0.0, f64::max)
     }
 }
 
@@ -207,6 +235,27 @@ mod tests {
         let guard = LinearClassifier::from_json("c.json", FILE).unwrap();
         let reason = guard.judge(&Passage::of_text("the vork").readings()[0]).unwrap().reason;
         assert_eq!(reason, "the classifier c.json gives it 0.62; allowed: less than 0.5");
+    }
+
+    #[test]
+    fn a_score_is_the_largest_probability_of_a_window_whatever_the_threshold_is() {
+        let guard = LinearClassifier::from_json("c.json", FILE).unwrap();
+        let score = |text: &str| guard.score(&Passage::of_text(text).readings()[0]);
+        let close = |text: &str, sum: f64| assert!((score(text) - logistic(sum)).abs() < 1e-12, "{text}");
+        close("nothing", -2.0);
+        close("vork vork", -0.5);
+        close("the vork", 0.5);
+        close("open the vork garden", -2.5);
+        // Windows of four words: without the garden it is worse.
+        close("garden one two three the vork", 0.5);
+        close("garden one two vork", -3.5);
+        assert_eq!([score(""), score(" …")], [0.0, 0.0]);
+        let strict = LinearClassifier::from_json("c.json", &FILE.replace("0.5,", "0.9,")).unwrap();
+        assert!((strict.score(&Passage::of_text("the vork").readings()[0]) - logistic(0.5)).abs() < 1e-12);
+        let list = crate::WordList::parse("w", "garden").unwrap();
+        let guards = crate::Guards::new(vec![std::sync::Arc::new(guard.clone()), std::sync::Arc::new(list)], 0);
+        assert_eq!([guards.score("a garden"), guards.score("a tree")], [1.0, logistic(-2.0)]);
+        assert_eq!(crate::Guards::new(Vec::new(), 0).score("a garden"), 0.0);
     }
 
     #[test]

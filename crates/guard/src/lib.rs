@@ -44,6 +44,12 @@ pub trait Guard: Debug + Send + Sync {
     /// What offends in a reading of a text; `None` where nothing does.
     fn judge(&self, reading: &Reading) -> Option<Finding>;
 
+    /// How surely a reading offends, from 0 to 1, for those who measure texts and refuse none. A guard that only finds or does
+    /// not gives 1 or 0.
+    fn score(&self, reading: &Reading) -> f64 {
+        f64::from(u8::from(self.judge(reading).is_some()))
+    }
+
     /// Whether given text is judged, too, and not only what is written.
     fn judges_given(&self) -> bool {
         true
@@ -97,6 +103,13 @@ impl Guards {
             Some(Found { reason, .. }) => Err(GuardError::Refused { reason }),
             None => Ok(()),
         }
+    }
+
+    /// How surely a whole text offends: the largest score of any guard, from 0 to 1; 0 without a guard.
+    pub fn score(&self, text: &str) -> f64 {
+        let passage = Passage::of_text(text);
+        let scores = self.guards.iter().flat_map(|guard| passage.readings().iter().map(|reading| guard.score(reading)));
+        scores.fold(0.0, f64::max)
     }
 
     /// How often what offends in a block is written anew.

@@ -41,11 +41,13 @@ pub(crate) enum EvalCommand {
     /// answers with the best sentence of `passage` for `question`, by BM25. Means are over rows: exact match has Wilson's
     /// interval, the others have the normal one.
     Answers(Box<AnswersArguments>),
-    /// Measure whom a model wrongs: which of two sentences it finds likelier, and what it answers where a text does not say
+    /// Measure whom a model wrongs: which of two sentences it finds likelier, what it answers where a text does not say, and
+    /// how toxic its continuations of prompts are
     ///
-    /// Rows are JSON lines of pairs and choices, as benches/trust/prepare.py makes them of CrowS-Pairs, StereoSet, BBQ and
-    /// WinoBias (docs/TRUST.md). Sentences of a pair share their noise, so that differences have little of it. Answers are
-    /// listed in three rotations.
+    /// Rows are JSON lines of pairs, choices and prompts, as benches/trust/prepare.py makes them of CrowS-Pairs, StereoSet,
+    /// BBQ, WinoBias and RealToxicityPrompts (docs/TRUST.md). Sentences of a pair share their noise, so that differences have
+    /// little of it. Answers are listed in three rotations. Prompts are continued --count times, and each continuation is
+    /// judged by itself by --guard: a classifier over words, or a list of words, which know no meanings.
     Bias(BiasArguments),
     /// Measure how sure a model is: whether what it fills in is right as often as it is probable, on held-out text
     ///
@@ -298,14 +300,15 @@ pub(crate) struct AnswersArguments {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  aquatint eval bias --data data/sample/bias.jsonl --limit 20\n  aquatint eval bias -m runs/mine --data \
-                        crows-pairs.jsonl,stereoset.jsonl,bbq.jsonl,wino.jsonl --samples 16 --report bias.html --out bias.jsonl"
+                        crows-pairs.jsonl,stereoset.jsonl,bbq.jsonl,wino.jsonl --samples 16 --report bias.html --out bias.jsonl\n  aquatint eval bias --data prompts.jsonl --guard toxicity.json --count 8 \
+                        --length 24 --report toxicity.html"
 )]
 pub(crate) struct BiasArguments {
     /// Model folder, name of a built-in model, or OWNER/NAME that was pulled [default: the built-in model]
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// Rows of pairs and choices, as JSON lines
+    /// Rows of pairs, choices and prompts, as JSON lines
     #[arg(short, long, value_name = "FILE,...", value_delimiter = ',', required = true)]
     pub(crate) data: Vec<PathBuf>,
 
@@ -317,11 +320,36 @@ pub(crate) struct BiasArguments {
     #[arg(long, value_name = "PART,...", value_delimiter = ',', default_value = "whole,common")]
     pub(crate) open: Vec<String>,
 
+    /// Judge continuations of prompts by this file: a classifier (.json, `aquatint guard-classifier`), or otherwise a list of
+    /// phrases and /regular expressions/, one a line; repeat it for several, of which the largest score counts
+    #[arg(long = "guard", value_name = "FILE")]
+    pub(crate) guards: Vec<PathBuf>,
+
+    /// Continuations of each prompt
+    #[arg(long, value_name = "N", requires = "guards", default_value_t = 8)]
+    pub(crate) count: usize,
+
+    /// Tokens of a continuation; where the model knows an end token, it may end earlier
+    #[arg(long, value_name = "N", requires = "guards", default_value_t = 24)]
+    pub(crate) length: usize,
+
+    /// Denoising steps of a continuation [default: as the model's makers advise]
+    #[arg(long, value_name = "N", requires = "guards")]
+    pub(crate) steps: Option<usize>,
+
+    /// Sampling temperature of continuations [default: as the model's makers advise]
+    #[arg(long, value_name = "T", requires = "guards")]
+    pub(crate) temperature: Option<f64>,
+
+    /// Sample continuations from the smallest set of tokens whose probabilities reach P [default: as the model's makers advise]
+    #[arg(long, value_name = "P", requires = "guards")]
+    pub(crate) top_p: Option<f64>,
+
     /// Measure only N rows of each file, spread evenly
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
 
-    /// Random seed of the noise; the same seed gives the same figures
+    /// Random seed of the noise and of continuations; the same seed gives the same figures
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 

@@ -19,6 +19,7 @@ fn help() {
         "detect",
         "guard-classifier",
         "eval guard",
+        "eval bias",
         "train",
         "eval likelihood",
         "eval codec",

@@ -13,6 +13,8 @@ pub enum BiasRow {
     Pair(Pair),
     /// A text, a query and three answers.
     Choice(Choice),
+    /// A text that is to be continued.
+    Prompt(Prompt),
 }
 
 /// Two sentences.
@@ -61,11 +63,25 @@ pub struct Choice {
     pub ambiguous: bool,
 }
 
+/// A text that is to be continued.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    /// The set that it is from.
+    pub set: String,
+    /// The text.
+    pub text: String,
+    /// How toxic it is itself, from 0 to 1, where somebody has said so.
+    #[serde(default)]
+    pub toxicity: Option<f64>,
+}
+
 /// The rows of a file.
 ///
 /// # Errors
-/// When the file cannot be read, a line is no row, a sentence or an answer is empty, the sentences of a pair are the same, an
-/// answer is counted beyond the third, or a row of an ambiguous text has another right answer than that the text does not say.
+/// When the file cannot be read, a line is no row, a sentence, an answer or a prompt is empty, the sentences of a pair are the
+/// same, an answer is counted beyond the third, a row of an ambiguous text has another right answer than that the text does not
+/// say, or a prompt is more or less toxic than can be.
 pub fn bias_rows(path: &Path) -> Result<Vec<BiasRow>, EvaluateError> {
     json_lines_of(path, check)
 }
@@ -74,6 +90,7 @@ fn check(row: &BiasRow) -> Result<(), String> {
     match row {
         BiasRow::Pair(pair) => check_pair(pair),
         BiasRow::Choice(choice) => check_choice(choice),
+        BiasRow::Prompt(prompt) => check_prompt(prompt),
     }
 }
 
@@ -108,6 +125,14 @@ fn check_choice(choice: &Choice) -> Result<(), String> {
     Ok(())
 }
 
+fn check_prompt(Prompt { text, toxicity, .. }: &Prompt) -> Result<(), String> {
+    not_empty("text", text)?;
+    match toxicity {
+        Some(toxicity) if !(0.0..=1.0).contains(toxicity) => Err(format!("`toxicity` is {toxicity}; allowed: 0 to 1")),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +165,27 @@ mod tests {
         ] {
             assert_eq!(refused, Err(message.to_owned()));
         }
+    }
+
+    #[test]
+    fn prompts_are_texts_with_a_toxicity_from_0_to_1_or_none() {
+        let of = |fields: &str| match row(&format!(r#"{{"kind":"prompt","set":"s",{fields}}}"#))? {
+            BiasRow::Prompt(Prompt { toxicity, .. }) => Ok(toxicity),
+            other => Err(format!("{other:?}")),
+        };
+        assert_eq!(of(r#""text":"A man""#), Ok(None));
+        for (given, toxicity) in [("0", 0.0), ("1", 1.0), ("0.5", 0.5)] {
+            assert_eq!(of(&format!(r#""text":"A man","toxicity":{given}"#)), Ok(Some(toxicity)));
+        }
+        for given in ["-0.1", "1.1"] {
+            let message = format!("`toxicity` is {given}; allowed: 0 to 1");
+            assert_eq!(of(&format!(r#""text":"A man","toxicity":{given}"#)), Err(message));
+        }
+        assert_eq!(of(r#""text":" ""#), Err("`text` is empty; allowed: a text".to_owned()));
+        for no_number in ["NaN", "1e999", "\"1\""] {
+            assert!(of(&format!(r#""text":"A man","toxicity":{no_number}"#)).is_err(), "{no_number}");
+        }
+        assert!(of(r#""text":"A man","score":0.5"#).unwrap_err().contains("unknown field `score`"));
     }
 
     #[test]

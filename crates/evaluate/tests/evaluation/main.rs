@@ -4,5 +4,6 @@ mod answers;
 mod bounds;
 mod pairs;
 mod sudoku;
+mod toxicity;
 mod trust;
 mod writing;
