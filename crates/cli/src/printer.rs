@@ -128,12 +128,14 @@ impl Printer {
 
     /// Writes `warning: …` to standard error, unless quiet.
     pub(crate) fn warn(&self, text: impl Display) {
+        let text = crate::frame::harmless(&text.to_string());
         self.line(Verbosity::Normal, format_args!("{}: {text}", self.paint(WARNING, "warning")));
     }
 
     /// Writes a failure to standard error, whatever the verbosity.
     pub(crate) fn failure(&self, failure: &Failure) {
-        let text = failure.to_string();
+        // What a file holds may be told in it.
+        let text = crate::frame::harmless(&failure.to_string());
         let text = match text.strip_prefix("error:") {
             Some(rest) => format!("{}:{rest}", self.paint(ERROR, "error")),
             None => text,

@@ -34,9 +34,9 @@ impl AtomicFile {
     /// # Errors
     /// When nothing can be written there.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let is_special = std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir());
-        let (file, temporary) = if is_special {
-            (File::options().write(true).open(path)?, None)
+        let (file, temporary) = if is_special(path) {
+            // Behind a descriptor an ordinary file may stand, of which others have written the beginning.
+            (File::options().append(true).open(path)?, None)
         } else {
             let temporary = temporary::create(folder_of(path))?;
             (temporary.file.as_file().try_clone()?, Some(temporary))
@@ -77,6 +77,22 @@ impl Seek for AtomicFile {
     }
 }
 
+/// Whether there is something that is no ordinary file: a pipe, a terminal, or a descriptor of a process, such as
+/// `/dev/stdout`, whatever stands behind it. A folder is none of these.
+pub fn is_special(path: &Path) -> bool {
+    let is_descriptor = |path: &Path| path.starts_with("/proc") || path.starts_with("/dev/fd");
+    let mut place = path.to_path_buf();
+    // As many links as Linux follows.
+    for _ in 0..40 {
+        if is_descriptor(&place) {
+            return place.exists();
+        }
+        let Ok(target) = std::fs::read_link(&place) else { break };
+        place = folder_of(&place).join(target);
+    }
+    std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -113,6 +129,22 @@ mod tests {
     }
 
     /// A device is written to; a file in its place would be what everybody else finds there.
+    /// Standard output is one, also where it goes to an ordinary file, as in `program > file`.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_descriptor_is_written_to_and_stays() {
+        use std::os::fd::AsRawFd;
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        let mut open = File::create(&target).unwrap();
+        open.write_all(b"first, ").unwrap();
+        std::os::unix::fs::symlink(format!("/proc/self/fd/{}", open.as_raw_fd()), &link).unwrap();
+        assert!(is_special(&link) && !is_special(&target) && !is_special(&folder.path().join("nothing")));
+        write_atomically(&link, |out| out.write_all(b"second")).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(&target).unwrap(), b"first, second");
+    }
+
     #[cfg(unix)]
     #[test]
     fn what_is_no_ordinary_file_stays_what_it_is() {

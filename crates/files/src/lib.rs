@@ -12,7 +12,7 @@ mod mapped;
 mod space;
 mod temporary;
 
-pub use atomic::{AtomicFile, write_atomically};
+pub use atomic::{AtomicFile, is_special, write_atomically};
 pub use fingerprint::Fingerprint;
 pub use lfs::LfsPointer;
 pub use lock::{LockError, LockFile};
