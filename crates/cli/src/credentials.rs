@@ -1,5 +1,8 @@
 //! Content credentials: who signs the files that `generate` writes, and what is stated of them; what is read of any file.
 
+#[cfg(test)]
+#[expect(dead_code, reason = "here it is compiled for its test alone")]
+mod absent;
 mod reading;
 
 pub(crate) use reading::detect;
@@ -10,15 +13,12 @@ use crate::session::Session;
 use crate::{media, wire};
 use aquatint::hub::ModelName;
 use aquatint::{MediaFile, MediaFiles, Template};
-use aquatint_checkpoint::{Checkpoint, Origin as Source};
-use aquatint_credentials::{CredentialsError, Digest, Generator, Ingredient, Origin, Relation, Signer, Statement};
+use aquatint_checkpoint::{Checkpoint, Origin as ModelOrigin};
+use aquatint_credentials::{CredentialsError, Digest, Ingredient, Origin, Relation, Signer, Statement};
 use aquatint_vocabulary::{Media, MediaKind, Piece};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-/// Settings that belong to the prompt and are as private as it is.
-const PRIVATE: [&str; 2] = ["unconditional_prompt", "classifier_target"];
 
 /// Who signs, and what is stated of all files of one command.
 pub(crate) struct Signing {
@@ -114,7 +114,6 @@ impl Signing {
             generation.insert("media_settings".to_owned(), self.settings(settings)?);
         }
         Ok(Statement {
-            generator: Generator { name: "Aquatint".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
             title: name_of(path),
             time: SystemTime::now(),
             origin: if has_given_parts { Origin::Both } else { Origin::Model },
@@ -123,23 +122,19 @@ impl Signing {
         })
     }
 
-    /// Settings as `--format json` prints them, without what says what was asked.
+    /// Settings as `--format json` prints them, without what says what was asked unless the prompt is stated.
     fn settings(&self, settings: &wire::Settings) -> Result<Value, Failure> {
-        let mut settings = serde_json::to_value(settings)
-            .map_err(|error| Failure::of(&error).context("could not write the settings"))?;
-        if let Some(settings) = settings.as_object_mut().filter(|_| !self.states_prompt) {
-            settings.retain(|name, _| !PRIVATE.contains(&name.as_str()));
-        }
-        Ok(settings)
+        let settings = if self.states_prompt { settings.clone() } else { settings.without_prompt() };
+        serde_json::to_value(settings).map_err(|error| Failure::of(&error).context("could not write the settings"))
     }
 }
 
 /// What is stated of a model: its name without where it lies, and hashes of what it is made of.
 fn described(checkpoint: &Checkpoint, typed: Option<&str>) -> Result<Value, Failure> {
     let name = match (&checkpoint.origin, typed) {
-        (Source::Builtin(name), _) => (*name).to_owned(),
+        (ModelOrigin::Builtin(name), _) => (*name).to_owned(),
         (_, Some(typed)) if typed.parse::<ModelName>().is_ok() && !Path::new(typed).exists() => typed.to_owned(),
-        (Source::Folder(path) | Source::File(path), _) => name_of(path),
+        (ModelOrigin::Folder(path) | ModelOrigin::File(path), _) => name_of(path),
     };
     let mut weights = Map::new();
     checkpoint.visit_files(&mut |name, bytes| {
@@ -149,7 +144,7 @@ fn described(checkpoint: &Checkpoint, typed: Option<&str>) -> Result<Value, Fail
     if !checkpoint.spec.adapters.is_empty() {
         model["adapters"] = checkpoint.spec.adapters.iter().map(|adapter| adapter.name.as_str()).collect();
     }
-    if let Source::Folder(folder) = &checkpoint.origin
+    if let ModelOrigin::Folder(folder) = &checkpoint.origin
         && let Ok(recipe) = std::fs::read(folder.join("recipe.toml"))
     {
         model["recipe_sha256"] = json!(Digest::of(&recipe));

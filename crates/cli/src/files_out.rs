@@ -6,32 +6,74 @@ use crate::failure::Failure;
 use crate::media::{MediaOut, numbered};
 use crate::wire;
 use aquatint::{FinishReason, OutputPiece, TemplateCanvas};
-use aquatint_files::AtomicFile;
+use aquatint_files::{AtomicFile, is_special};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What the name of a sidecar ends with.
 pub(crate) const SIDECAR: &str = "c2pa";
 
-/// Refuses signing where there is nothing to sign, and a text whose sidecar would have its name.
+/// Where the sidecar of a file stands, by the name that other programs look for.
+pub(crate) fn sidecar_of(path: &Path) -> PathBuf {
+    path.with_extension(SIDECAR)
+}
+
+/// Refuses two files of one name, signing where there is nothing to sign, and a text that can have no sidecar.
 pub(crate) fn check(arguments: &GenerateArguments) -> Result<(), Failure> {
     let is_signed = arguments.signing.sign_cert.is_some();
-    let media = &arguments.media;
-    if is_signed && arguments.text_out.is_none() && media.picture_out.is_none() && media.sound_out.is_none() {
+    let (text, media) = (arguments.text_out.as_deref(), &arguments.media);
+    if is_signed && text.is_none() && media.picture_out.is_none() && media.sound_out.is_none() {
         return Err(Failure::new(
             "`--sign-cert` has nothing to sign; allowed: with --text-out, --picture-out or --sound-out",
         )
         .hint("content credentials stand in a file or beside it, and standard output is none"));
     }
-    if let Some(path) = &arguments.text_out
-        && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(SIDECAR))
-    {
-        return Err(Failure::new(format!(
-            "`--text-out` is {}; allowed: a file whose name does not end in .{SIDECAR}, which its credentials have",
-            path.display()
-        )));
+    if let Some(path) = text {
+        let refused =
+            |allowed: &str| Err(Failure::new(format!("`--text-out` is {}; allowed: {allowed}", path.display())));
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(SIDECAR)) {
+            return refused("a file whose name does not end in .c2pa, which its credentials have");
+        }
+        if is_signed && is_special(path) {
+            return refused("an ordinary file with --sign-cert, whose credentials stand beside it");
+        }
+    }
+    let sidecar = text.filter(|_| is_signed).map(sidecar_of);
+    let files = [
+        ("--text-out", text),
+        ("the sidecar of --text-out", sidecar.as_deref()),
+        ("--picture-out", media.picture_out.as_deref()),
+        ("--sound-out", media.sound_out.as_deref()),
+        ("--trace", arguments.trace.as_deref()),
+    ];
+    let files: Vec<(&str, &Path)> = files.into_iter().filter_map(|(name, path)| Some((name, path?))).collect();
+    for (index, (name, path)) in files.iter().enumerate() {
+        if let Some((other, _)) = files[..index].iter().find(|(_, earlier)| earlier == path) {
+            return Err(Failure::new(format!("{other} and {name} are both {}; allowed: two files", path.display())));
+        }
     }
     Ok(())
+}
+
+/// Files that are written and have no name yet: all are there before one gets its name.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenFiles(Vec<(PathBuf, AtomicFile)>);
+
+impl WrittenFiles {
+    /// Writes one whole.
+    pub(crate) fn add(&mut self, path: PathBuf, mut file: AtomicFile, bytes: &[u8]) -> Result<(), Failure> {
+        file.write_all(bytes).map_err(|error| Failure::of_file("write", &path, &error))?;
+        self.0.push((path, file));
+        Ok(())
+    }
+
+    /// Gives them their names.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        let finish = |(path, file): (PathBuf, AtomicFile)| {
+            file.finish().map_err(|error| Failure::of_file("write", &path, &error))
+        };
+        self.0.into_iter().try_for_each(finish)
+    }
 }
 
 /// Files for what a canvas gives: begun before the work, there when it is done.
@@ -49,7 +91,7 @@ struct TextOut {
 
 /// Where everything went.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct OutPaths {
     /// Of each piece, in their order.
     pub(crate) pieces: Vec<Option<PathBuf>>,
     /// Of the text and its credentials.
@@ -71,7 +113,7 @@ impl<'a> FilesOut<'a> {
         let media = MediaOut::create_one_of(template_canvas, &arguments.media, (canvas, canvases))?;
         let text = arguments.text_out.as_deref().map(|path| {
             let path = numbered(path, canvas + 1, canvases);
-            let sidecar = signing.map(|_| begin(path.with_extension(SIDECAR))).transpose()?;
+            let sidecar = signing.map(|_| begin(sidecar_of(&path))).transpose()?;
             Ok::<_, Failure>(TextOut { text: begin(path)?, sidecar })
         });
         Ok(Self { media, text: text.transpose()?, signing })
@@ -82,38 +124,39 @@ impl<'a> FilesOut<'a> {
         self,
         (outcome, pieces): (&wire::Outcome, &[OutputPiece]),
         reason: FinishReason,
-    ) -> Result<Places, Failure> {
+    ) -> Result<OutPaths, Failure> {
+        let mut written = WrittenFiles::default();
         let signing = self.signing;
-        let pieces = self.media.write_as(pieces, reason, &|number, file, path| match signing {
+        let pieces = self.media.write_to(&mut written, pieces, reason, &|number, file, path| match signing {
             Some(signing) => signing.sign(path, Signed::Media(number, file), outcome),
             None => Ok(file.bytes.clone()),
         })?;
         let text = match self.text {
-            Some(out) if reason != FinishReason::Cancelled => out.write(outcome, signing)?,
+            Some(out) if reason != FinishReason::Cancelled => out.write_to(&mut written, outcome, signing)?,
             _ => Vec::new(),
         };
-        Ok(Places { pieces, text })
+        written.finish()?;
+        Ok(OutPaths { pieces, text })
     }
 }
 
 impl TextOut {
-    fn write(self, outcome: &wire::Outcome, signing: Option<&Signing>) -> Result<Vec<PathBuf>, Failure> {
+    fn write_to(
+        self,
+        written: &mut WrittenFiles,
+        outcome: &wire::Outcome,
+        signing: Option<&Signing>,
+    ) -> Result<Vec<PathBuf>, Failure> {
         // As on standard output.
-        let text = format!("{}\n", outcome.text);
-        let credentials =
-            signing.map(|signing| signing.sign(&self.text.0, Signed::Text(&text), outcome)).transpose()?;
-        let sidecar = self.sidecar.zip(credentials).map(|((path, file), bytes)| (path, file, bytes));
+        let content = format!("{}\n", outcome.text);
         let (path, file) = self.text;
-        let all = [Some((path, file, text.into_bytes())), sidecar];
-        let mut places = Vec::new();
-        for (path, mut file, bytes) in all.into_iter().flatten() {
-            finish(&path, file.write_all(&bytes).and_then(|()| file.finish()))?;
-            places.push(path);
+        let mut places = vec![path.clone()];
+        if let (Some((place, file)), Some(signing)) = (self.sidecar, signing) {
+            let credentials = signing.sign(&path, Signed::Text(&content), outcome)?;
+            written.add(place.clone(), file, &credentials)?;
+            places.push(place);
         }
+        written.add(path, file, content.as_bytes())?;
         Ok(places)
     }
-}
-
-fn finish(path: &Path, written: std::io::Result<()>) -> Result<(), Failure> {
-    written.map_err(|error| Failure::of_file("write", path, &error))
 }

@@ -3,6 +3,7 @@
 use crate::arguments::MediaArguments;
 use crate::drawing::draw;
 use crate::failure::Failure;
+use crate::files_out::WrittenFiles;
 use crate::printer::{Printer, Shown};
 use crate::terminal::Terminal;
 use aquatint::codec::Picture;
@@ -10,7 +11,6 @@ use aquatint::codec::read_file;
 use aquatint::{FinishReason, MediaFile, MediaFiles, OutputPiece, Template, TemplateCanvas};
 use aquatint_files::AtomicFile;
 use aquatint_vocabulary::{Media, MediaKind};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Open tokens behind the text of a `/picture`.
@@ -79,12 +79,16 @@ impl MediaOut {
 
     /// Writes them; returns where each piece went, in their order. What was stopped is not kept.
     pub(crate) fn write(self, pieces: &[OutputPiece], reason: FinishReason) -> Result<Vec<Option<PathBuf>>, Failure> {
-        self.write_as(pieces, reason, &|_, media, _| Ok(media.bytes.clone()))
+        let mut written = WrittenFiles::default();
+        let places = self.write_to(&mut written, pieces, reason, &|_, media, _| Ok(media.bytes.clone()))?;
+        written.finish()?;
+        Ok(places)
     }
 
-    /// The same with what `content` makes of each.
-    pub(crate) fn write_as(
+    /// The same with what `content` makes of each, among other files that get their names together.
+    pub(crate) fn write_to(
         self,
+        written: &mut WrittenFiles,
         pieces: &[OutputPiece],
         reason: FinishReason,
         content: &Content<'_>,
@@ -94,22 +98,16 @@ impl MediaOut {
         if reason == FinishReason::Cancelled {
             return Ok(places);
         }
-        let mut written = Vec::new();
         let media = places.iter_mut().zip(pieces).filter_map(|(place, piece)| match piece {
             OutputPiece::Media { file, is_made } => Some((place, file, *is_made)),
             OutputPiece::Text(_) => None,
         });
         for (number, (place, media, is_made)) in media.enumerate() {
             let Some(index) = files.iter().position(|(kind, ..)| is_made && *kind == media.kind) else { continue };
-            let (_, path, mut file) = files.remove(index);
+            let (_, path, file) = files.remove(index);
             let content = content(number, media, &path)?;
-            file.write_all(&content).map_err(|error| Failure::of_file("write", &path, &error))?;
-            written.push((path.clone(), file));
+            written.add(path.clone(), file, &content)?;
             *place = Some(path);
-        }
-        // All are there before one has its name.
-        for (path, file) in written {
-            file.finish().map_err(|error| Failure::of_file("write", &path, &error))?;
         }
         Ok(places)
     }
@@ -121,8 +119,8 @@ pub(crate) fn numbered(path: &Path, number: u64, of: u64) -> PathBuf {
         return path.to_path_buf();
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{stem}-{number}.{extension}"))
+    let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}-{number}{ending}"))
 }
 
 /// Prints what a model wrote: text, pictures where the terminal shows them, and for everything else where it went.
@@ -218,5 +216,6 @@ mod tests {
         assert_eq!(of("a/fox.png", 1, 1), Path::new("a/fox.png"));
         assert_eq!(of("a/fox.png", 2, 3), Path::new("a/fox-2.png"));
         assert_eq!(of("a.b/fox.red.PNG", 3, 3), Path::new("a.b/fox.red-3.PNG"));
+        assert_eq!(of("a.b/story", 3, 3), Path::new("a.b/story-3"));
     }
 }

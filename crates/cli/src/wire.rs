@@ -347,6 +347,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The same without what says what was asked: such texts are as private as a prompt.
+    #[cfg(feature = "credentials")]
+    pub(crate) fn without_prompt(&self) -> Self {
+        Self { unconditional_prompt: None, classifier_target: None, ..self.clone() }
+    }
+
     /// The form in which settings are written.
     pub(crate) fn of(settings: &aquatint::Settings) -> Self {
         let (shaping, ranks) = (settings.shaping(), settings.time_grid().ranks());

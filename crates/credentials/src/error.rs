@@ -43,6 +43,12 @@ pub enum CredentialsError {
         /// What is wrong.
         reason: String,
     },
+    /// The file is damaged, or not of the format that is said, so that nothing can be looked for in it.
+    #[error("no whole file of its format: {reason}")]
+    Container {
+        /// What is wrong.
+        reason: String,
+    },
     /// The file only says where its credentials are.
     #[error("the content credentials lie elsewhere, and are not fetched: {address}")]
     Elsewhere {

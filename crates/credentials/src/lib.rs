@@ -13,6 +13,6 @@ mod signer;
 mod statement;
 
 pub use error::CredentialsError;
-pub use report::{Credentials, Given, Made, SignedBy, Validity, read, read_sidecar};
+pub use report::{Credentials, SignedBy, StatedAction, StatedIngredient, Validity, read, read_sidecar};
 pub use signer::Signer;
-pub use statement::{Digest, GENERATION, Generator, Ingredient, Origin, Relation, Statement};
+pub use statement::{Digest, GENERATION, Ingredient, Origin, Relation, Statement};

@@ -23,16 +23,16 @@ pub struct Credentials {
     /// The name of the file for people.
     pub title: Option<String>,
     /// How the file came to be, first things first.
-    pub actions: Vec<Made>,
+    pub actions: Vec<StatedAction>,
     /// What Aquatint states of how it was made; none of files of other programs.
     pub generation: Option<Value>,
     /// What was given.
-    pub ingredients: Vec<Given>,
+    pub ingredients: Vec<StatedIngredient>,
 }
 
-/// A file that was given.
+/// A file that was given, as the credentials say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Given {
+pub struct StatedIngredient {
     /// Its name for people.
     pub title: String,
     /// What it is to the file that was made, in C2PA's words: `inputTo`, `parentOf` or `componentOf`.
@@ -74,9 +74,9 @@ pub struct SignedBy {
     pub time: Option<String>,
 }
 
-/// Something that was done.
+/// Something that was done, as the credentials say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Made {
+pub struct StatedAction {
     /// What, in C2PA's words, such as `c2pa.created`.
     pub action: String,
     /// When, by the clock of whoever signed.
@@ -91,12 +91,17 @@ pub struct Made {
 /// ends with, and counts where the content does not say. `anchors` are certificates in PEM that are trusted.
 ///
 /// # Errors
-/// When there are some that cannot be read, or that lie elsewhere; and when `anchors` are no certificates.
+/// When there are some that cannot be read, or that lie elsewhere; when the file is not one of the format; and when `anchors`
+/// are no certificates.
 pub fn read(format: &str, bytes: &[u8], anchors: Option<&str>) -> Result<Option<Credentials>, CredentialsError> {
     match reader(anchors)?.with_stream(format, Cursor::new(bytes)) {
         Ok(reader) => Ok(Some(Credentials::of(&reader))),
         // There is nothing, or nothing can be there.
         Err(c2pa::Error::JumbfNotFound | c2pa::Error::ProvenanceMissing | c2pa::Error::UnsupportedType) => Ok(None),
+        // It is the file that cannot be read, and nothing was found in it.
+        Err(error @ (c2pa::Error::IoError(_) | c2pa::Error::InvalidAsset(_))) => {
+            Err(CredentialsError::Container { reason: in_one_line(error) })
+        }
         Err(error) => Err(damaged(&error)),
     }
 }
@@ -136,7 +141,7 @@ fn reader(anchors: Option<&str>) -> Result<Reader, CredentialsError> {
 
 fn damaged(error: &c2pa::Error) -> CredentialsError {
     match error {
-        c2pa::Error::RemoteManifestUrl(address) => CredentialsError::Elsewhere { address: address.clone() },
+        c2pa::Error::RemoteManifestUrl(address) => CredentialsError::Elsewhere { address: in_one_line(address) },
         error => CredentialsError::Damaged { reason: in_one_line(error) },
     }
 }
@@ -187,10 +192,10 @@ fn generator(manifest: &Manifest) -> Option<String> {
     first.or_else(|| manifest.claim_generator().map(str::to_owned))
 }
 
-fn actions(manifest: &Manifest) -> Vec<Made> {
+fn actions(manifest: &Manifest) -> Vec<StatedAction> {
     let all = manifest.assertions().iter().filter(|assertion| assertion.label().starts_with(Actions::LABEL));
     let all = all.filter_map(|assertion| assertion.to_assertion::<Actions>().ok());
-    let made = |action: &c2pa::assertions::Action| Made {
+    let made = |action: &c2pa::assertions::Action| StatedAction {
         action: action.action().to_owned(),
         time: action.when().map(str::to_owned),
         program: action.software_agent().map(|agent| match agent {
@@ -202,13 +207,13 @@ fn actions(manifest: &Manifest) -> Vec<Made> {
     all.flat_map(|actions| actions.actions().iter().map(made).collect::<Vec<_>>()).collect()
 }
 
-fn ingredients(manifest: &Manifest) -> Vec<Given> {
+fn ingredients(manifest: &Manifest) -> Vec<StatedIngredient> {
     let relation = |ingredient: &c2pa::Ingredient| {
         let name = serde_json::to_value(ingredient.relationship()).ok();
         name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
     };
     let all = manifest.ingredients().iter();
-    let given = |ingredient: &c2pa::Ingredient| Given {
+    let given = |ingredient: &c2pa::Ingredient| StatedIngredient {
         title: ingredient.title().unwrap_or_default().to_owned(),
         relation: relation(ingredient),
     };

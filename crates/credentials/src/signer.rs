@@ -2,7 +2,7 @@
 
 use crate::error::{CredentialsError, in_one_line};
 use crate::report::{Validity, context, read_sidecar};
-use crate::statement::{Generator, Origin, Statement, label_of};
+use crate::statement::{Origin, Statement, label_of};
 use c2pa::{BoxedSigner, Builder, SigningAlg, create_signer};
 use serde_json::json;
 use std::io::Cursor;
@@ -108,9 +108,7 @@ impl Signer {
 
     /// Signs something, and reads it as anybody will.
     fn prove(&self) -> Result<(), CredentialsError> {
-        let generator = Generator { name: "Aquatint".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
         let statement = Statement {
-            generator,
             title: "proof".to_owned(),
             time: SystemTime::now(),
             origin: Origin::Model,

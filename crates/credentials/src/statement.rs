@@ -8,11 +8,9 @@ use std::time::SystemTime;
 /// The label of the assertion that says how it was made: an assertion of our own, by a name that no other one has.
 pub const GENERATION: &str = "io.github.aquatint.generation";
 
-/// What is stated of a file.
+/// What is stated of a file; that Aquatint made it, with its version, is stated of each.
 #[derive(Debug, Clone)]
 pub struct Statement {
-    /// The program that made it.
-    pub generator: Generator,
     /// Its name for people.
     pub title: String,
     /// When it was made, by the clock of whoever signs: nobody else vouches for it.
@@ -23,15 +21,6 @@ pub struct Statement {
     pub generation: Value,
     /// What was given.
     pub ingredients: Vec<Ingredient>,
-}
-
-/// A program and its version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Generator {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
 }
 
 /// Where content comes from.
@@ -93,13 +82,14 @@ pub(crate) fn label_of(ingredient: usize) -> String {
 impl Statement {
     /// The manifest that says so, in the form in which `c2pa` reads definitions.
     pub(crate) fn definition(&self) -> Value {
+        let generator = json!({ "name": "Aquatint", "version": env!("CARGO_PKG_VERSION") });
         let time = chrono::DateTime::<chrono::Utc>::from(self.time).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let labels_of = |relation| -> Vec<String> {
             let all = self.ingredients.iter().enumerate();
             all.filter(|(_, given)| given.relation == relation).map(|(number, _)| label_of(number)).collect()
         };
         let action = |name: &str, source: Option<Origin>, given: Vec<String>| {
-            let mut action = json!({ "action": name, "when": time, "softwareAgent": self.generator });
+            let mut action = json!({ "action": name, "when": time, "softwareAgent": generator });
             if let Some(origin) = source {
                 action["digitalSourceType"] = origin.address().into();
             }
@@ -115,7 +105,7 @@ impl Statement {
             parents => vec![action("c2pa.opened", None, parents), action("c2pa.edited", Some(self.origin), inputs)],
         };
         json!({
-            "claim_generator_info": [self.generator],
+            "claim_generator_info": [generator],
             "title": self.title,
             "assertions": [
                 { "label": "c2pa.actions.v2", "data": { "actions": actions, "allActionsIncluded": true }, "created": true },

@@ -5,7 +5,7 @@ mod many;
 use crate::arguments::{Format, GenerateArguments};
 use crate::credentials::Signing;
 use crate::failure::Failure;
-use crate::files_out::{self, FilesOut, Places};
+use crate::files_out::{self, FilesOut, OutPaths, sidecar_of};
 use crate::live::LiveCanvas;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
@@ -165,7 +165,7 @@ fn written(
 fn print(
     (arguments, printer): (&GenerateArguments, &Printer),
     (outcome, pieces): (&wire::Outcome, &[OutputPiece]),
-    places: &Places,
+    places: &OutPaths,
 ) -> Result<(), Failure> {
     match arguments.format {
         Format::Human => {
@@ -175,6 +175,13 @@ fn print(
                 None => media::print(pieces, &places.pieces, printer)?,
             }
             places.text.iter().for_each(|path| printer.note(format_args!("wrote {}", path.display())));
+            // With a sidecar of its own there are two.
+            if let [path] = &places.text[..]
+                && sidecar_of(path).exists()
+            {
+                let sidecar = sidecar_of(path).display().to_string();
+                printer.warn(format_args!("{sidecar} has the content credentials of another text than this one"));
+            }
             Ok(())
         }
         Format::Json => printer.data_line(wire::json(outcome)?),

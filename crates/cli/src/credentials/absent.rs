@@ -50,3 +50,22 @@ fn absent() -> Failure {
     Failure::new("this program was built without content credentials")
         .hint("`cargo build --release --features credentials` builds it with them")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_without_content_credentials_says_so() {
+        let arguments = SigningArguments { sign_cert: Some("a.pem".into()), ..SigningArguments::default() };
+        let refused = signer(&arguments).err().map(|failure| failure.to_string());
+        assert_eq!(
+            refused.as_deref(),
+            Some(
+                "error: this program was built without content credentials\n\nhint: `cargo build --release --features \
+                 credentials` builds it with them"
+            )
+        );
+        assert!(signer(&SigningArguments::default()).is_ok_and(|signer| signer.is_none()));
+    }
+}

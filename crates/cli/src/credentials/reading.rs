@@ -3,12 +3,12 @@
 use super::refused;
 use crate::arguments::{DetectArguments, ReportFormat};
 use crate::failure::Failure;
-use crate::files_out::SIDECAR;
+use crate::files_out::{SIDECAR, sidecar_of};
 use crate::printer::Printer;
 use aquatint_credentials::{Credentials, CredentialsError, Validity, read, read_sidecar};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Prints what the content credentials of a file say.
 pub(crate) fn detect(arguments: &DetectArguments, printer: &Printer) -> Result<(), Failure> {
@@ -21,20 +21,29 @@ pub(crate) fn detect(arguments: &DetectArguments, printer: &Printer) -> Result<(
         return Err(Failure::new(format!("`{}` has the content credentials of another file", file.display()))
             .hint("name the file that they are of; `--sidecar` names them where they have another name"));
     }
-    let credentials = find(arguments)?;
-    match (arguments.format, credentials) {
-        (ReportFormat::Json, credentials) => printer.data_line(json!({ "credentials": credentials })),
-        (ReportFormat::Human, Some(credentials)) => printer.text(&described(&credentials)),
-        (ReportFormat::Human, None) => printer.text(&format!(
+    let found = find(arguments)?;
+    let beside = sidecar_of(file);
+    match (arguments.format, &found) {
+        (ReportFormat::Json, Found::Credentials(credentials)) => {
+            printer.data_line(json!({ "credentials": credentials }))
+        }
+        (ReportFormat::Json, _) => printer.data_line(json!({ "credentials": null })),
+        (ReportFormat::Human, Found::Credentials(credentials)) => printer.text(&described(credentials)),
+        (ReportFormat::Human, Found::OfAnother(title)) => printer.text(&format!(
+            "no content credentials in `{}`; those in `{}` are of another file, `{title}`",
+            file.display(),
+            beside.display()
+        )),
+        (ReportFormat::Human, Found::Nothing) => printer.text(&format!(
             "no content credentials in `{}`, nor beside it in `{}`",
             file.display(),
-            beside(file).display()
+            beside.display()
         )),
     }
 }
 
 /// The credentials of a file, those in it first.
-fn find(arguments: &DetectArguments) -> Result<Option<Credentials>, Failure> {
+fn find(arguments: &DetectArguments) -> Result<Found, Failure> {
     let DetectArguments { file, sidecar, trust_anchors, .. } = arguments;
     let read_file = |path: &Path| std::fs::read(path).map_err(|error| Failure::of_file("read", path, &error));
     let anchors = trust_anchors.as_deref().map(read_file).transpose()?;
@@ -50,21 +59,39 @@ fn find(arguments: &DetectArguments) -> Result<Option<Credentials>, Failure> {
             error => refused(&path, &error),
         }
     };
-    if sidecar.is_none()
-        && let Some(credentials) = read(&format, &bytes, anchors).map_err(refused_by(file))?
-    {
-        return Ok(Some(credentials));
+    let beside = sidecar_of(file);
+    let place = sidecar.as_ref().or_else(|| beside.exists().then_some(&beside));
+    if sidecar.is_none() {
+        match read(&format, &bytes, anchors) {
+            Ok(Some(credentials)) => return Ok(Found::Credentials(Box::new(credentials))),
+            Ok(None) => {}
+            // What says where its credentials are may have them here, too; so may what is not of its format.
+            Err(CredentialsError::Elsewhere { .. } | CredentialsError::Container { .. }) if place.is_some() => {}
+            Err(error) => return Err(refused_by(file)(error)),
+        }
     }
-    let place = sidecar.clone().unwrap_or_else(|| beside(file));
-    if sidecar.is_none() && !place.exists() {
-        return Ok(None);
-    }
-    read_sidecar(&read_file(&place)?, &format, &bytes, anchors).map(Some).map_err(refused_by(&place))
+    let Some(place) = place else { return Ok(Found::Nothing) };
+    let credentials = read_sidecar(&read_file(place)?, &format, &bytes, anchors).map_err(refused_by(place))?;
+    // Files of one name that end otherwise have one name for their sidecars.
+    let name = file.file_name().map(|name| name.to_string_lossy());
+    let is_of_another = sidecar.is_none() && credentials.title.as_deref() != name.as_deref();
+    Ok(match (is_of_another, credentials.validity) {
+        (true, Validity::Invalid) => Found::OfAnother(in_one_line(&credentials.title.unwrap_or_default())),
+        _ => Found::Credentials(Box::new(credentials)),
+    })
 }
 
-/// Where the credentials of a file stand that are not in it.
-fn beside(file: &Path) -> PathBuf {
-    file.with_extension(SIDECAR)
+/// What there is for a file.
+enum Found {
+    Nothing,
+    /// Beside it those of another file, of this name, which do not fit it.
+    OfAnother(String),
+    Credentials(Box<Credentials>),
+}
+
+/// What stands in credentials, which anybody may have written.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn is_sidecar(file: &Path) -> bool {
@@ -75,9 +102,7 @@ fn is_sidecar(file: &Path) -> bool {
 fn described(credentials: &Credentials) -> String {
     let mut lines = String::new();
     let mut line = |name: &str, value: String| {
-        // Anybody may have written it.
-        let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = writeln!(lines, "{name:<12}{value}");
+        let _ = writeln!(lines, "{name:<12}{}", in_one_line(&value));
     };
     let codes = credentials.reasons.join(", ");
     line(

@@ -216,6 +216,79 @@ fn what_cannot_sign_is_refused_before_any_work() {
 }
 
 #[test]
+fn what_belongs_to_the_prompt_is_stated_with_it_alone() {
+    let path = room("credentials-private").join("story.txt");
+    let arguments = ["The [[4]] saw.", "-m", model(), "--text-out", text(&path), "--guidance-scale", "2"];
+    for (flag, field) in
+        [("--unconditional-prompt", "unconditional_prompt"), ("--classifier-target", "classifier_target")]
+    {
+        let arguments = match field {
+            "classifier_target" => [&arguments[..5], &[flag, "The"]].concat(),
+            _ => [&arguments[..], &[flag, "7"]].concat(),
+        };
+        generate(&arguments).expect(0);
+        assert!(detected(&path, &[])["generation"]["settings"].get(field).is_none(), "{field}");
+        generate(&[&arguments[..], &["--sign-prompt"]].concat()).expect(0);
+        assert!(detected(&path, &[])["generation"]["settings"][field].is_array(), "{field}");
+    }
+}
+
+#[test]
+fn two_files_of_one_name_are_refused_before_any_work() {
+    let room = room("credentials-one-name");
+    let [picture, story, sidecar] = ["x.png", "a.txt", "a.c2pa"].map(|name| room.join(name));
+    let of = |more: &[&str]| generate(&[&["A", "-m", "nowhere"][..], more].concat()).expect(2).err;
+    let both = of(&["--picture-out", text(&picture), "--text-out", text(&picture)]);
+    assert!(
+        both.starts_with(&format!("error: --text-out and --picture-out are both {}; allowed: two", picture.display()))
+    );
+    let trace = of(&["--text-out", text(&story), "--trace", text(&sidecar)]);
+    assert!(trace.starts_with("error: the sidecar of --text-out and --trace are both "), "{trace}");
+    let nowhere = of(&["--text-out", "/dev/null"]);
+    assert!(nowhere.contains("`--text-out` is /dev/null; allowed: an ordinary file with --sign-cert"), "{nowhere}");
+}
+
+#[test]
+fn a_text_and_its_sidecar_get_their_names_together() {
+    let path = room("credentials-together").join("story.txt");
+    fs::create_dir_all(path.with_extension("c2pa").join("full")).unwrap();
+    generate(&["The [[4]] saw.", "-m", model(), "--text-out", text(&path)]).expect(2);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_sidecar_of_another_file_is_said_to_be_that() {
+    let path = signed_text("credentials-another");
+    let sidecar = path.with_extension("c2pa");
+    let picture = path.with_extension("png");
+    fs::copy(red("credentials-another-red"), &picture).unwrap();
+    assert_eq!(detected(&picture, &[]), Value::Null);
+    let of_another = format!(
+        "no content credentials in `{}`; those in `{}` are of another file, `story.txt`\n",
+        picture.display(),
+        sidecar.display()
+    );
+    assert_eq!(shown(&picture, &[]), of_another);
+    // Named, they are held against it all the same.
+    assert_eq!(detected(&picture, &["--sidecar", text(&sidecar)])["validity"], "invalid");
+    let arguments = ["generate", "The [[4]] saw.", "-m", model(), "--seed", "8", "--text-out", text(&path)];
+    let again = aquatint(&arguments).expect(0).err;
+    let warning = format!("warning: {} has the content credentials of another text than this one\n", sidecar.display());
+    assert!(again.contains(&warning), "{again}");
+}
+
+#[test]
+fn what_is_no_file_of_its_format_may_have_a_sidecar() {
+    let path = signed_text("credentials-format");
+    let broken = path.with_extension("png");
+    fs::write(&broken, "").unwrap();
+    assert_eq!(detected(&broken, &[]), Value::Null);
+    fs::remove_file(path.with_extension("c2pa")).unwrap();
+    let refused = aquatint(&["detect", text(&broken)]).expect(2).err;
+    assert!(refused.starts_with(&format!("error: `{}`: no whole file of its format: ", broken.display())), "{refused}");
+}
+
+#[test]
 fn what_has_no_credentials_to_read_is_refused() {
     let input = aquatint(&["detect", "-"]).expect(2).err;
     assert!(input.starts_with("error: `FILE` is -; allowed: with --key, or the name of a file\n"), "{input}");

@@ -9,9 +9,6 @@ mod codecs;
 mod comparing;
 #[cfg(feature = "credentials")]
 mod credentials;
-#[cfg(not(feature = "credentials"))]
-#[path = "credentials/absent.rs"]
-mod credentials;
 mod effects;
 mod families;
 mod fixtures;

@@ -47,10 +47,11 @@ sed -i "s|^policy = any|policy = any\ndatabase = $work/index.txt|" "$work/ca.cnf
 
 openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out es256.key
 openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out es384.key
+openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-521 -out es512.key
 openssl genpkey -quiet -algorithm ED25519 -out ed25519.key
 openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out ps256.key
 openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.key
-for name in es256 es384 ed25519 ps256; do
+for name in es256 es384 es512 ed25519 ps256; do
     certify "$name" signing 20200101000000Z 21200101000000Z
 done
 # What is refused: a certificate of another use, one that has expired, one that signed itself, and a key under a password.

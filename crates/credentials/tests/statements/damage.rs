@@ -38,6 +38,34 @@ fn a_sidecar_cut_short_is_damaged() {
     }
 }
 
+#[test]
+fn what_is_no_file_of_its_format_is_said_to_be_none() {
+    for (format, bytes) in [("png", &b""[..]), ("png", b"A fox."), ("wav", b"")] {
+        let found = read(format, bytes, None);
+        assert!(matches!(found, Err(CredentialsError::Container { .. })), "{format} {bytes:?}: {found:?}");
+    }
+}
+
+/// The address is a stranger's, and may hold whatever steers a terminal.
+#[test]
+fn credentials_that_lie_elsewhere_are_not_fetched_and_their_address_is_one_line() {
+    let xmp = "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\
+               <rdf:Description rdf:about=\"\" xmlns:dcterms=\"http://purl.org/dc/terms/\" \
+               dcterms:provenance=\"http://127.0.0.1:9/a\nb\"/></rdf:RDF></x:xmpmeta>";
+    let error = read("png", &with_xmp(&picture(), xmp), None).unwrap_err();
+    assert_eq!(error, CredentialsError::Elsewhere { address: "http://127.0.0.1:9/a b".to_owned() });
+}
+
+/// A PNG with XMP behind its header.
+fn with_xmp(png: &[u8], xmp: &str) -> Vec<u8> {
+    let content = [b"iTXtXML:com.adobe.xmp\0\0\0\0\0", xmp.as_bytes()].concat();
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&content);
+    // The signature has 8 bytes and the header chunk 25.
+    let (start, rest) = png.split_at(33);
+    [start, &(content.len() as u32 - 4).to_be_bytes(), &content, &crc.finalize().to_be_bytes(), rest].concat()
+}
+
 /// Credentials in a picture, in a sound and beside a text, made once.
 fn samples() -> &'static [(&'static str, Vec<u8>); 3] {
     static SAMPLES: OnceLock<[(&str, Vec<u8>); 3]> = OnceLock::new();

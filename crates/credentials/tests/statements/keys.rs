@@ -1,7 +1,7 @@
 //! Keys and certificates that cannot sign are refused with the reason, and so are files that hold no credentials.
 
 use crate::support::{file, picture, signer, sound, statement};
-use aquatint_credentials::{CredentialsError, Given, Ingredient, Relation, Signer, Statement, read_sidecar};
+use aquatint_credentials::{CredentialsError, Ingredient, Relation, Signer, StatedIngredient, Statement, read_sidecar};
 
 fn refused(certificate: &[u8], key: &[u8]) -> CredentialsError {
     Signer::new(certificate, key).unwrap_err()
@@ -69,5 +69,5 @@ fn a_given_file_with_damaged_credentials_is_named_all_the_same() {
     let statement = Statement { ingredients: vec![given], ..statement() };
     let sidecar = signer("es256").sidecar(&statement, "A fox.").unwrap();
     let read = read_sidecar(&sidecar, "txt", b"A fox.", None).unwrap();
-    assert_eq!(read.ingredients, [Given { title: "fox.png".to_owned(), relation: "inputTo".to_owned() }]);
+    assert_eq!(read.ingredients, [StatedIngredient { title: "fox.png".to_owned(), relation: "inputTo".to_owned() }]);
 }

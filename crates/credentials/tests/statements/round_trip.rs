@@ -2,7 +2,7 @@
 
 use crate::support::{picture, picture_as, root, signer, sound, statement};
 use aquatint_credentials::{
-    CredentialsError, Given, Ingredient, Origin, Relation, Statement, Validity, read, read_sidecar,
+    CredentialsError, Ingredient, Origin, Relation, StatedIngredient, Statement, Validity, read, read_sidecar,
 };
 use image::ImageFormat;
 
@@ -18,7 +18,7 @@ fn what_is_stated_of_a_picture_or_a_sound_is_read_in_it() {
         );
         assert_eq!(read.generation.as_ref(), Some(&statement().generation), "{format}");
         assert_eq!(read.title.as_deref(), Some("fox"));
-        assert_eq!(read.generator.as_deref(), Some("Aquatint 1.2.3"));
+        assert_eq!(read.generator, Some(format!("Aquatint {}", env!("CARGO_PKG_VERSION"))));
         let signed_by = read.signed_by.unwrap();
         assert_eq!(
             (signed_by.name.as_deref(), signed_by.organisation.as_deref(), signed_by.algorithm.as_deref()),
@@ -70,7 +70,7 @@ fn a_text_has_its_credentials_beside_it() {
 
 #[test]
 fn every_algorithm_is_read_and_trusted_by_its_root() {
-    for algorithm in ["es256", "es384", "ed25519", "ps256"] {
+    for algorithm in ["es256", "es384", "es512", "ed25519", "ps256"] {
         let signer = signer(algorithm);
         assert_eq!(signer.algorithm(), algorithm);
         let sidecar = signer.sidecar(&statement(), "A fox.").unwrap();
@@ -83,8 +83,8 @@ fn every_algorithm_is_read_and_trusted_by_its_root() {
 fn a_file_without_credentials_has_none() {
     assert_eq!(read("png", &picture(), None), Ok(None));
     assert_eq!(read("wav", &sound(), None), Ok(None));
-    for format in ["txt", "", "png", "jsonl"] {
-        assert_eq!(read(format, b"A fox.", None).ok().flatten(), None, "{format}");
+    for format in ["txt", "", "jsonl"] {
+        assert_eq!(read(format, b"A fox.", None), Ok(None), "{format}");
     }
 }
 
@@ -100,7 +100,7 @@ fn what_was_given_is_named_with_credentials_of_its_own() {
     let signed = signer("es256").embed(&statement, "image/png", &picture()).unwrap();
     let read = read("image/png", &signed, Some(&root())).unwrap().unwrap();
     assert_eq!((read.validity, read.reasons.as_slice()), (Validity::Trusted, &[][..]));
-    let input = |title: &str| Given { title: title.to_owned(), relation: "inputTo".to_owned() };
+    let input = |title: &str| StatedIngredient { title: title.to_owned(), relation: "inputTo".to_owned() };
     assert_eq!(read.ingredients, [input("signed.png"), input("plain.png")]);
     // Each manifest has one signature.
     let signatures = signed.windows(14).filter(|bytes| bytes == b"c2pa.signature").count();
@@ -119,5 +119,5 @@ fn a_picture_painted_anew_in_part_was_opened_and_edited() {
     let [opened, edited] = &read.actions[..] else { panic!("{:?}", read.actions) };
     assert_eq!((opened.action.as_str(), edited.action.as_str()), ("c2pa.opened", "c2pa.edited"));
     assert!(edited.source.as_deref().unwrap().ends_with("/compositeWithTrainedAlgorithmicMedia"));
-    assert_eq!(read.ingredients[0], Given { title: "red.png".to_owned(), relation: "parentOf".to_owned() });
+    assert_eq!(read.ingredients[0], StatedIngredient { title: "red.png".to_owned(), relation: "parentOf".to_owned() });
 }

@@ -1,6 +1,6 @@
 //! Signers of the tests, and small files for them to sign.
 
-use aquatint_credentials::{Generator, Origin, Signer, Statement};
+use aquatint_credentials::{Origin, Signer, Statement};
 use image::ImageFormat;
 use serde_json::json;
 use std::io::Cursor;
@@ -23,7 +23,6 @@ pub(crate) fn signer(name: &str) -> Signer {
 
 pub(crate) fn statement() -> Statement {
     Statement {
-        generator: Generator { name: "Aquatint".to_owned(), version: "1.2.3".to_owned() },
         title: "fox".to_owned(),
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         origin: Origin::Model,

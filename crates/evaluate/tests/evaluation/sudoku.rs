@@ -55,7 +55,7 @@ fn small_puzzles_have_all_grids_of_four_and_none_in_both_parts() {
         |part| -> HashSet<Grid> { of_size(Size::Four, 1, part, 4000).iter().map(|puzzle| puzzle.solution).collect() };
     let (training, unseen) = (of(Part::Training), of(Part::Unseen));
     // 288 grids are valid in all.
-    assert_eq!((training.len() + unseen.len(), training.intersection(&unseen).count()), (288, 0));
+    assert_eq!((training.len(), unseen.len(), training.intersection(&unseen).count()), (266, 22, 0));
     assert_eq!(solution_count(&Grid::empty(Size::Four), 1000), 288);
 }
 
