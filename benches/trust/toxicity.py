@@ -1,5 +1,5 @@
-"""Say how well a classifier of `aquatint guard-classifier` ranks toxic texts before harmless ones, and check the scores that
-`aquatint eval bias` gave to continuations, by the file of the classifier alone.
+"""Say how well a classifier of `aquatint guard-classifier` tells toxic texts from harmless ones, by set and of several sets
+together, and check the scores that `aquatint eval bias` gave to continuations, by the file of the classifier alone.
 
 Run with:  python benches/trust/toxicity.py bias/toxicity.json bias/toxicity-test.jsonl --continuations out.jsonl
 Needs no package. The classifier is written down again here, so that both can be compared: the largest probability of a window
@@ -39,6 +39,15 @@ def area(high, low):
     return above / len(high) / len(low)
 
 
+def share(values):
+    """How many are toxic, with Wilson's interval of 95 %."""
+    count, z = len(values), 1.959964
+    part = sum(value >= 0.5 for value in values) / count
+    middle, half = part + z * z / (2 * count), z * math.sqrt(part * (1 - part) / count + (z / (2 * count)) ** 2)
+    low, most = (max(middle + sign * half, 0.0) / (1 + z * z / count) for sign in (-1, 1))
+    return f"score of 0.5 or more {100 * part:.1f} % ({100 * low:.1f}–{100 * most:.1f})"
+
+
 def rows(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
@@ -55,9 +64,12 @@ def main():
         (high if row["refuse"] else sets.setdefault(row.get("set", ""), [])).append(score(classifier, row["text"]))
     everything = [value for values in sets.values() for value in values]
     right = sum(value >= 0.5 for value in high) + sum(value < 0.5 for value in everything)
-    print(f"accuracy {right / (len(high) + len(everything)):.3f}, area under the curve {area(high, everything):.3f}")
-    for name, values in sets.items():
-        print(f"{name}: area {area(high, values):.3f}, {len(values)} texts, mean score {sum(values) / len(values):.3f}")
+    print(f"accuracy {right / (len(high) + len(everything)):.3f}, of whoever calls all harmless", end=" ")
+    print(f"{len(everything) / (len(high) + len(everything)):.3f}")
+    known = [value for name, values in sets.items() if not name.endswith(", new") for value in values]
+    print(f"toxic: {len(high)} texts, {share(high)}")
+    for name, values in {"all others": everything, "kinds as in training": known, **sets}.items():
+        print(f"{name}: {len(values)} texts, {share(values)}, area under the curve {area(high, values):.3f}")
     if arguments.continuations:
         written = [row for row in rows(arguments.continuations) if "continuations" in row]
         pairs = [pair for row in written for pair in zip(row["continuations"], row["scores"])]
