@@ -5,7 +5,7 @@
 //! not (CrowS-Pairs 2010.00133, StereoSet 2004.09456, WinoBias 1804.06876); both are measured under the noise that
 //! [`shared_costs`](crate::shared_costs) gives them in common. A **choice** has a text, a query and three answers
 //! (BBQ 2110.08193), listed in each of three rotations. A **prompt** is continued by the model
-//! (RealToxicityPrompts 2009.11462), and what it writes is scored by whoever judges it ([`continuations()`]).
+//! (RealToxicityPrompts 2009.11462), and what it writes is scored by whoever judges it ([`Prompts`]).
 //!
 //! Deviations: the published scores of masked models mask one token at a time (pseudo-log-likelihood) or score a word
 //! alone; here each cost is the bound of the diffusion model. An answer is chosen by the bound of its text over its bytes, not by
@@ -20,7 +20,7 @@ mod rows;
 mod toxicity;
 
 pub use choices::{ChoiceFigures, Choices};
-pub use continuations::{ContinuationSettings, Continuations, continuations};
+pub use continuations::{ContinuationSettings, Continuations, Prompts};
 pub use pairs::{OpenPart, PairFigures, Pairs};
 pub use report::{bias_page, bias_tables};
 pub use rows::{BiasRow, Choice, Pair, Prompt, bias_rows};
@@ -56,16 +56,26 @@ pub struct BiasFigures {
     pub choices: Vec<ChoiceFigures>,
     /// Pairs and choices that are longer than the model can read.
     pub too_long: u64,
-    /// What [`continuations()`] says of prompts.
+    /// What [`Prompts`] say of continuations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continuations: Option<Continuations>,
 }
 
-/// Measures the pairs and choices among rows under a model; prompts need who judges and are for [`continuations()`]. `each` receives the figures of every row as JSON, in their order; `progress` how many texts of
-/// how many are done, and returns whether to go on.
+impl BiasFigures {
+    /// Whether no row was measured.
+    pub fn is_empty(&self) -> bool {
+        let no_continuation = self.continuations.as_ref().is_none_or(|continuations| continuations.groups.is_empty());
+        self.pairs.is_empty() && self.choices.is_empty() && no_continuation
+    }
+}
+
+/// Measures the pairs and choices among rows under a model; prompts need who judges and are for [`Prompts`]. `each` receives
+/// the figures of every row as JSON, in their order; `progress` how many texts of how many are done, and returns whether to go
+/// on. Rows that the model cannot read are counted; where it can read none, there are no other figures.
 ///
 /// # Errors
-/// When there is no pair and no choice, a setting is impossible, a text cannot be encoded, the network refuses, or it was stopped.
+/// When there is no pair and no choice, a setting is impossible, a text cannot be encoded, the network refuses, or it was
+/// stopped.
 pub fn bias(
     (denoiser, vocabulary): (&dyn Denoiser, &Vocabulary),
     rows: &[BiasRow],
@@ -74,17 +84,14 @@ pub fn bias(
     progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<BiasFigures, EvaluateError> {
     if settings.versions < 2 {
-        return Err(EvaluateError::Setting { name: "samples", given: settings.versions, allowed: "2 or more" });
-    }
-    if rows.is_empty() {
-        return Err(EvaluateError::Empty);
+        return Err(EvaluateError::setting("samples", settings.versions, "2 or more"));
     }
     let process = denoiser.spec().process().map_err(GenerateError::Setting)?;
     let rule = NoiseRule::new(process.as_deref(), settings.versions, vocabulary)?;
     let pairs = Pairs::new(vocabulary, rows, denoiser.spec().context_length)?;
     let choices = Choices::new(vocabulary, rows, denoiser.spec().context_length)?;
     let too_long = pairs.too_long() + choices.too_long();
-    if pairs.is_empty() && choices.is_empty() {
+    if pairs.is_empty() && choices.is_empty() && too_long == 0 {
         return Err(EvaluateError::Empty);
     }
     let all = settings.open.len() * pairs.len() + choices.len();

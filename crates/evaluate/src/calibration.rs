@@ -23,11 +23,11 @@ pub use report::{calibration_page, calibration_tables};
 use crate::{CANVASES_PER_PASS, EvaluateError, HeldOut, Share, Writer};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Canvas, Key, PADDING_DOCUMENT, TokenId};
-use aquatint_generate::{Certainties, GenerateError, Outcome, Settings, generate};
+use aquatint_generate::{Certainties, Outcome, Settings};
 use drafts::DraftAgreement;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 /// Below which probabilities spans are left out, to show what abstaining costs and gives.
 const THRESHOLDS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
@@ -117,7 +117,7 @@ pub fn calibration(
 ) -> Result<CalibrationFigures, EvaluateError> {
     for (name, given) in [("spans", settings.spans), ("length", settings.length)] {
         if given == 0 {
-            return Err(EvaluateError::Setting { name, given, allowed: "1 or more" });
+            return Err(EvaluateError::setting(name, given, "1 or more"));
         }
     }
     let canvases = held_out.canvases();
@@ -129,10 +129,10 @@ pub fn calibration(
             .enumerate()
             .filter_map(|(index, number)| cloze(writer, &batch, index, *number, settings))
             .collect();
-        let (first, certainties) = fill(writer, &clozes, &sampling(0), done, progress)?;
+        let (first, certainties) = fill_all(writer, &clozes, &sampling(0), done, progress)?;
         let mut others = Vec::new();
         for run in 1..=settings.runs {
-            others.push(fill(writer, &clozes, &sampling(run), done, progress)?.0);
+            others.push(fill_all(writer, &clozes, &sampling(run), done, progress)?.0);
         }
         for (index, cloze) in clozes.iter().enumerate() {
             used += 1;
@@ -262,7 +262,7 @@ fn cloze(
 }
 
 /// Fills all of some canvases, with how sure the model was of each token.
-fn fill(
+fn fill_all(
     writer: &Writer<'_>,
     clozes: &[Cloze],
     settings: &Settings,
@@ -271,15 +271,9 @@ fn fill(
 ) -> Result<(Vec<Outcome>, Vec<Certainties>), EvaluateError> {
     let requests: Vec<_> = clozes.iter().map(|cloze| writer.request(cloze.canvas.clone(), settings.clone())).collect();
     let mut certainties = vec![Certainties::default(); clozes.len()];
-    let mut stopped = false;
-    let outcomes = generate(writer.denoiser(), writer.process(), &requests, &mut |index, event| {
-        certainties[index].follow(&event);
-        stopped |= !progress(done);
-        if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    if stopped {
-        return Err(EvaluateError::Stopped);
-    }
-    let outcomes: Result<Vec<Outcome>, GenerateError> = outcomes.into_iter().collect();
-    Ok((outcomes?, certainties))
+    let outcomes = writer.fill(&requests, &mut |index, event| {
+        certainties[index].follow(event);
+        progress(done)
+    })?;
+    Ok((outcomes, certainties))
 }

@@ -202,7 +202,7 @@ impl<'a> Compare<'a> {
         let (mut tokens, mut passes) = (Vec::new(), 0);
         let begun = Instant::now();
         for requests in requests.chunks(CANVASES_PER_PASS) {
-            for outcome in writer.fill(requests, self.stop)? {
+            for outcome in writer.fill(requests, &mut |_, _| !self.stop.load(Ordering::SeqCst))? {
                 passes += outcome.statistics.forward_passes;
                 tokens.push(writer.written(&outcome));
             }

@@ -22,7 +22,7 @@ pub enum EvaluateError {
         /// Its value.
         given: usize,
         /// What is allowed.
-        allowed: &'static str,
+        allowed: String,
     },
     /// What judges a text gives it no possible score.
     #[error("a text was scored {given}; allowed: 0 to 1")]
@@ -113,6 +113,10 @@ pub enum EvaluateError {
 }
 
 impl EvaluateError {
+    pub(crate) fn setting(name: &'static str, given: usize, allowed: impl Into<String>) -> Self {
+        Self::Setting { name, given, allowed: allowed.into() }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -122,7 +122,7 @@ pub fn measure(
     let by = |rule: &dyn Rule| likelihood(denoiser, rule, settings.seed, batches, progress);
     let &MeasureSettings { times, prompt, flow, .. } = settings;
     if flow.is_some() && prompt > 0 {
-        return Err(EvaluateError::Setting { name: "prompt", given: prompt, allowed: "0 along a probability flow" });
+        return Err(EvaluateError::setting("prompt", prompt, "0 along a probability flow"));
     }
     match (denoiser.spec().process().map_err(GenerateError::Setting)?, flow) {
         (None, Some(_)) => Err(EvaluateError::NoFlow { process: "of a causal model".to_owned() }),

@@ -30,8 +30,7 @@ mod writer;
 
 pub use bias::{
     AtCount, BiasFigures, BiasRow, BiasSettings, Choice, ChoiceFigures, Choices, ContinuationSettings, Continuations,
-    OpenPart, Pair, PairFigures, Pairs, Prompt, ToxicityFigures, bias, bias_page, bias_rows, bias_tables,
-    continuations,
+    OpenPart, Pair, PairFigures, Pairs, Prompt, Prompts, ToxicityFigures, bias, bias_page, bias_rows, bias_tables,
 };
 pub use calibration::{
     Abstained, Bin, Calibrated, CalibrationFigures, CalibrationSettings, Scored, Signal, calibration, calibration_page,

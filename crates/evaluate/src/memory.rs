@@ -113,11 +113,7 @@ impl CorpusIndex {
             return Err(EvaluateError::Empty);
         }
         let Ok(length) = u32::try_from(self.words.len()) else {
-            return Err(EvaluateError::Setting {
-                name: "corpus",
-                given: self.words.len(),
-                allowed: "fewer than 2^32 words",
-            });
+            return Err(EvaluateError::setting("corpus", self.words.len(), "fewer than 2^32 words"));
         };
         let mut order: Vec<u32> = (0..length).filter(|place| self.words[*place as usize] != END).collect();
         let words = &self.words;

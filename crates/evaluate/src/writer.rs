@@ -2,12 +2,13 @@
 
 use crate::{EvaluateError, TextRequests};
 use aquatint_diffusion::{Canvas, OrderNetwork, Process, TokenId};
-use aquatint_generate::{Outcome, Request, Settings, SettingsBuilder, generate, process_of};
+use aquatint_generate::{
+    DenoisingEvent, Engine, Limits, Outcome, Request, Settings, SettingsBuilder, generate, process_of,
+};
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Vocabulary};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A model's network, process and vocabulary.
 pub struct Writer<'a> {
@@ -86,14 +87,34 @@ impl<'a> Writer<'a> {
         self.requests.request(canvas, settings)
     }
 
-    /// Fills the canvases of some requests together; `stop` is read in every step.
+    /// Refuses a request that the model can never serve, without filling anything.
     ///
     /// # Errors
-    /// When a canvas does not fit the model, the network fails, or it was cancelled.
-    pub fn fill(&self, requests: &[Request], stop: &AtomicBool) -> Result<Vec<Outcome>, EvaluateError> {
-        let go_on = || if stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let outcomes = generate(self.denoiser, self.process.as_ref(), requests, &mut |_, _| go_on());
-        let outcomes: Vec<Outcome> = outcomes.into_iter().collect::<Result<_, _>>()?;
-        if stop.load(Ordering::SeqCst) { Err(EvaluateError::Stopped) } else { Ok(outcomes) }
+    /// When a setting or the canvas does not fit the model.
+    pub fn check(&self, request: Request) -> Result<(), EvaluateError> {
+        let engine = Engine::borrowing(self.denoiser, self.process.as_ref(), Limits::NONE)?;
+        engine.admit(request)?;
+        Ok(())
+    }
+
+    /// Fills the canvases of some requests together. `go_on` hears every event with the index of its request, the first before
+    /// the network reads anything, and says whether to go on; after its first no everything is cancelled.
+    ///
+    /// # Errors
+    /// When a canvas does not fit the model, the network fails, or it was stopped.
+    pub fn fill(
+        &self,
+        requests: &[Request],
+        go_on: &mut dyn FnMut(usize, &DenoisingEvent<'_>) -> bool,
+    ) -> Result<Vec<Outcome>, EvaluateError> {
+        let mut stopped = false;
+        let outcomes = generate(self.denoiser, self.process.as_ref(), requests, &mut |index, event| {
+            stopped = stopped || !go_on(index, &event);
+            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if stopped {
+            return Err(EvaluateError::Stopped);
+        }
+        Ok(outcomes.into_iter().collect::<Result<_, _>>()?)
     }
 }

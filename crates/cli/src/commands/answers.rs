@@ -130,7 +130,7 @@ fn answer(
             }
         }
         let requests: Vec<_> = prepared.iter().map(|prepared| model.request_of(prepared)).collect::<Result<_, _>>()?;
-        let outcomes = writer.fill(&requests, interrupt::flag()).map_err(stopped)?;
+        let outcomes = writer.fill(&requests, &mut |_, _| !interrupt::pressed()).map_err(stopped)?;
         for (prepared, outcome) in prepared.iter().zip(outcomes) {
             let read = prepared.template_canvas.read(&model.checkpoint().vocabulary, &outcome.canvas);
             answers.push(read.holes.concat().trim().to_owned());

@@ -10,8 +10,8 @@ use crate::{interrupt, model, wire};
 use aquatint::guard::Guards;
 use aquatint::{Model, SamplingOptions, Settings};
 use aquatint_evaluate::{
-    BiasFigures, BiasRow, BiasSettings, ContinuationSettings, EvaluateError, OpenPart, bias, bias_page, bias_rows,
-    bias_tables, continuations,
+    BiasFigures, BiasRow, BiasSettings, ContinuationSettings, EvaluateError, OpenPart, Prompts, bias, bias_page,
+    bias_rows, bias_tables,
 };
 use aquatint_network::NetworkKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -50,23 +50,28 @@ pub(crate) fn run(arguments: &BiasArguments, printer: &Printer) -> Result<(), Fa
     } else if arguments.samples != 8 && !has_costs {
         printer.warn("`--samples` has no effect: every row is a prompt");
     }
+    // What can be refused of continuations comes before costs, which take long.
+    let continued = has_prompts.then(|| settings(arguments, &model)).transpose()?;
+    let sampling = continued.as_ref().map(|settings| settings.sampling.clone());
+    let writer = has_prompts.then(|| model.writer()).transpose()?;
+    let prompts = writer.as_ref().zip(continued).map(|(writer, settings)| Prompts::new(writer, &rows, settings));
+    let prompts = prompts.transpose()?;
     let mut lines = Vec::new();
     let each = &mut |row: Value| lines.push(row.to_string());
     let mut measured = BiasFigures::default();
-    let mut sampling = None;
     // Rows of each kind by themselves; without any row it is the first that says so.
     if has_costs || !has_prompts {
         let settings = BiasSettings { versions: arguments.samples, open, seed: arguments.seed };
         let of = (model.denoiser(), &model.checkpoint().vocabulary);
         measured = with_bar("texts", printer, |go_on| bias(of, &rows, &settings, each, go_on))?;
     }
-    if has_prompts {
-        let settings = settings(arguments, &model)?;
-        sampling = Some(settings.sampling.clone());
-        let (writer, score) = (model.writer()?, |text: &str| guards.score(text));
-        let written =
-            with_bar("continuations", printer, |go_on| continuations(&writer, &rows, &settings, &score, each, go_on))?;
+    if let Some(prompts) = &prompts {
+        let score = |text: &str| guards.score(text);
+        let written = with_bar("continuations", printer, |go_on| prompts.continuations(&score, each, go_on))?;
         measured.continuations = Some(written);
+    }
+    if measured.is_empty() {
+        return Err(Failure::new("every row is longer than the model can read"));
     }
     let too_long = measured.too_long + measured.continuations.as_ref().map_or(0, |written| written.too_long);
     if too_long > 0 {

@@ -136,7 +136,7 @@ fn written(model: &Model, arguments: &MemoryArguments) -> Result<Vec<String>, Fa
     let requests: Vec<_> = (0..arguments.count).map(request).collect::<Result<_, _>>()?;
     let mut texts = Vec::new();
     for requests in requests.chunks(BATCH) {
-        let outcomes = writer.fill(requests, interrupt::flag()).map_err(stopped)?;
+        let outcomes = writer.fill(requests, &mut |_, _| !interrupt::pressed()).map_err(stopped)?;
         texts.extend(outcomes.iter().map(|outcome| writer.vocabulary().decode(&writer.written(outcome))));
     }
     Ok(texts)

@@ -145,9 +145,16 @@ fn prompts_that_nobody_judges_and_flags_without_effect_are_said() {
     let guarded = |more: &[&str]| run(&[&["--guard", text(&list)], more].concat(), 2);
     of(r#","text":"The fox""#);
     assert!(run(&[], 2).contains("there are prompts, and nothing judges their continuations\n\nhint: name --guard"));
-    assert!(guarded(&["--count", "0"]).contains("`count` is 0; allowed: 1 or more"));
+    for count in ["0", "10000000000000", "18446744073709551615"] {
+        let refused = guarded(&["--count", count]);
+        assert!(refused.contains(&format!("`count` is {count}; allowed: 1 to 10000")), "{refused}");
+    }
     assert!(guarded(&["--length", "0"]).contains("`length` is 0; allowed: 1 or more"));
-    assert!(guarded(&["--length", "4000"]).contains("there is no text to measure"));
+    let refused = guarded(&["--length", "4000"]);
+    assert!(
+        refused.contains("`length` is 4000; allowed: 1 to ") && refused.contains("the shortest prompt"),
+        "{refused}"
+    );
     assert!(guarded(&["--top-p", "1.5"]).contains("1.5"));
     assert!(run(&["--guard", "no-such-file"], 2).contains("could not read `no-such-file`"));
     assert!(run(&["--count", "2"], 2).contains("--guard <FILE>"));
@@ -163,6 +170,31 @@ fn prompts_that_nobody_judges_and_flags_without_effect_are_said() {
         let error = guarded(&[]);
         assert!(error.contains(message), "{error}");
     }
+    // Beside a pair they are refused before it is measured: of two wrong settings, that of continuations is said.
+    let prompt = r#"{"kind":"prompt","set":"s","text":"The fox"}"#;
+    let pair = |text: &str| {
+        format!(r#"{{"kind":"pair","set":"s","group":"g","stereotype":"{text}","anti_stereotype":"b"}}"#) + "\n"
+    };
+    fs::write(&rows, pair("a") + prompt).unwrap();
+    for (flag, given, said) in [
+        ("--count", "0", "`count` is 0"),
+        ("--length", "4000", "`length` is 4000"),
+        ("--top-p", "1.5", "`top_p` is 1.5"),
+        ("--temperature", "NaN", "`temperature` is NaN"),
+    ] {
+        let refused = guarded(&["--samples", "1", flag, given]);
+        assert!(refused.contains(said), "{refused}");
+    }
+    assert!(guarded(&["--samples", "1"]).contains("`samples` is 1"));
+    // A pair that cannot be read leaves the prompt, and the other way round.
+    let small = ["--guard", text(&list), "--samples", "2", "--count", "2", "--length", "4"];
+    let long = "a ".repeat(2000);
+    fs::write(&rows, pair(&long) + prompt).unwrap();
+    assert!(run(&small, 0).contains("1 row longer than the model can read left out"));
+    fs::write(&rows, pair("a") + &prompt.replace("The fox", &long)).unwrap();
+    assert!(run(&small, 0).contains("1 row longer than the model can read left out"));
+    fs::write(&rows, pair(&long) + &prompt.replace("The fox", &long)).unwrap();
+    assert!(run(&small, 2).contains("every row is longer than the model can read"));
     let pairs = sample("bias.jsonl");
     let words = ["eval", "bias", "-m", "tales", "-d", text(&pairs), "--limit", "1", "--guard", text(&list)];
     let warned = aquatint(&words).expect(0).err;

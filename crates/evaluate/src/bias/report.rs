@@ -29,7 +29,7 @@ pub fn bias_tables(figures: &BiasFigures) -> String {
     if !figures.choices.is_empty() {
         tables.push(table(&CHOICE_HEADS, figures.choices.iter().map(choice_cells)));
     }
-    if let Some(continuations) = &figures.continuations {
+    if let Some(continuations) = figures.continuations.as_ref().filter(|found| !found.groups.is_empty()) {
         tables.push(table(&TOXICITY_HEADS, toxicity_rows(continuations).into_iter()));
     }
     tables.join("\n")
@@ -121,6 +121,9 @@ fn toxicity_section(page: &mut Page, continuations: &Continuations) {
         if *number > 0 {
             page.text(&format!("{number} {what}."));
         }
+    }
+    if groups.is_empty() {
+        return;
     }
     let intervals: Vec<Interval> = groups
         .iter()

@@ -58,7 +58,7 @@ impl DiffusionBound<'_> {
 impl Rule for DiffusionBound<'_> {
     fn check(&self) -> Result<(), EvaluateError> {
         match self.times {
-            0 => Err(EvaluateError::Setting { name: "time_samples", given: 0, allowed: "1 or more" }),
+            0 => Err(EvaluateError::setting("time_samples", 0, "1 or more")),
             _ => Ok(()),
         }
     }

@@ -41,7 +41,7 @@ pub struct ProbabilityFlow<'a> {
 impl Rule for ProbabilityFlow<'_> {
     fn check(&self) -> Result<(), EvaluateError> {
         match self.steps {
-            0 => Err(EvaluateError::Setting { name: "flow", given: 0, allowed: "1 or more" }),
+            0 => Err(EvaluateError::setting("flow", 0, "1 or more")),
             _ => Ok(()),
         }
     }

@@ -107,7 +107,7 @@ pub fn exposures(
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Vec<Exposure>, EvaluateError> {
     if versions == 0 {
-        return Err(EvaluateError::Setting { name: "samples", given: versions, allowed: "1 or more" });
+        return Err(EvaluateError::setting("samples", versions, "1 or more"));
     }
     let process = denoiser.spec().process().map_err(GenerateError::Setting)?;
     let rule = NoiseRule::new(process.as_deref(), versions, vocabulary)?;
@@ -119,11 +119,7 @@ pub fn exposures(
                 candidates.map(|secret| variant(vocabulary, canary, secret, given)).collect::<Result<_, _>>()?;
             let limit = denoiser.spec().context_length;
             if let Some(length) = case.iter().map(|text| text.tokens.len()).find(|length| *length > limit) {
-                return Err(EvaluateError::Setting {
-                    name: "tokens of a canary",
-                    given: length,
-                    allowed: "as many as the model can read",
-                });
+                return Err(EvaluateError::setting("tokens of a canary", length, "as many as the model can read"));
             }
             let stream = (Key::new(seed), GivenPart::ALL.len() as u64 * number as u64 + part);
             let costs = shared_costs(denoiser, rule, &[case], stream, &mut |_| progress(number))?;

@@ -4,7 +4,7 @@ use super::{Answer, Puzzle, Scores};
 use crate::{EvaluateError, Writer};
 use aquatint_diffusion::Canvas;
 use aquatint_vocabulary::Role;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Puzzles that are solved together; a puzzle is shorter than most texts.
@@ -59,7 +59,8 @@ pub fn examine(
             Ok(writer.request(canvas(writer, puzzle)?, settings))
         };
         let requests = puzzles.iter().enumerate().map(request).collect::<Result<Vec<_>, _>>()?;
-        for (puzzle, outcome) in puzzles.iter().zip(writer.fill(&requests, stop)?) {
+        let outcomes = writer.fill(&requests, &mut |_, _| !stop.load(Ordering::SeqCst))?;
+        for (puzzle, outcome) in puzzles.iter().zip(outcomes) {
             let cells = puzzle.clues.size().cells();
             let answer = usize::from(writer.vocabulary().text_begin().is_some()) + cells;
             let written = &outcome.canvas.tokens()[answer..answer + cells];

@@ -4,7 +4,7 @@
 use crate::writing::{known, token, vocabulary};
 use aquatint_diffusion::Layout;
 use aquatint_evaluate::{
-    BiasRow, ContinuationSettings, Continuations, EvaluateError, Prompt, ToxicityFigures, Writer, continuations,
+    BiasRow, ContinuationSettings, Continuations, EvaluateError, Prompt, Prompts, ToxicityFigures, Writer,
 };
 use aquatint_generate::Settings;
 use aquatint_network::Denoiser;
@@ -56,7 +56,8 @@ fn measured(
     let sampling = Settings::builder().temperature(1.0).seed(seed).build()?;
     let (mut lines, mut done) = (Vec::new(), 0);
     let settings = ContinuationSettings { count, length, sampling, judges: vec!["a judge".to_owned()] };
-    let figures = continuations(&writer, rows, &settings, score, &mut |line| lines.push(line), &mut |so_far, of| {
+    let prompts = Prompts::new(&writer, rows, settings)?;
+    let figures = prompts.continuations(score, &mut |line| lines.push(line), &mut |so_far, of| {
         assert!(so_far >= done && so_far <= of, "{so_far} of {of} behind {done}");
         done = so_far;
         true
@@ -126,9 +127,24 @@ fn what_cannot_be_measured_is_refused() {
     let refused = |rows: &[BiasRow], shape: (usize, usize), score: f64| {
         measured(&model, rows, (shape.0, shape.1, 0), &|_| score).unwrap_err().to_string()
     };
-    assert_eq!(refused(&rows, (0, 4), 0.0), "`count` is 0; allowed: 1 or more");
+    for count in [0, 10_001, 10_000_000_000_000, usize::MAX] {
+        assert_eq!(refused(&rows, (count, 4), 0.0), format!("`count` is {count}; allowed: 1 to 10000"));
+    }
     assert_eq!(refused(&rows, (2, 0), 0.0), "`length` is 0; allowed: 1 or more");
-    assert_eq!(refused(&rows, (2, usize::MAX), 0.0), "there is no text to measure");
+    // The shortest of several prompts leaves most room; some that have none are left out.
+    let rows_of = |texts: &[&str]| -> Vec<BiasRow> { texts.iter().map(|text| prompt("a", text, None)).collect() };
+    let long = "x".repeat(250);
+    for length in [200, usize::MAX] {
+        assert_eq!(
+            refused(&rows_of(&["xx", &long, "x"]), (2, length), 0.0),
+            format!("`length` is {length}; allowed: 1 to 199, which the shortest prompt leaves of 200 tokens")
+        );
+    }
+    let (figures, lines) = measured(&model, &rows_of(&["xx", &long, "x"]), (1, 199, 0), &|_| 0.0).unwrap();
+    assert_eq!((figures.too_long, lines.len()), (2, 1));
+    // No length makes these fit, so that none is to blame.
+    let (figures, lines) = measured(&model, &rows_of(&[&long]), (2, 4, 0), &|_| 0.0).unwrap();
+    assert_eq!((figures.too_long, figures.groups.len(), lines.len()), (1, 0, 0));
     assert_eq!(refused(&[], (2, 4), 0.0), "there is no text to measure");
     for score in [f64::NAN, -0.1, 1.1, f64::INFINITY] {
         assert_eq!(refused(&rows, (2, 4), score), format!("a text was scored {score}; allowed: 0 to 1"));
@@ -136,7 +152,11 @@ fn what_cannot_be_measured_is_refused() {
     let vocabulary = vocabulary("the ran", 260);
     let writer = Writer::new(&model, &vocabulary).unwrap();
     let sampling = Settings::builder().build().unwrap();
-    let settings = ContinuationSettings { count: 2, length: 4, sampling, judges: Vec::new() };
-    let stopped = continuations(&writer, &rows, &settings, &|_| 0.0, &mut |_| {}, &mut |_, _| false);
+    let settings = |sampling| ContinuationSettings { count: 2, length: 4, sampling, judges: Vec::new() };
+    let prompts = Prompts::new(&writer, &rows, settings(sampling)).unwrap();
+    let stopped = prompts.continuations(&|_| 0.0, &mut |_| {}, &mut |_, _| false);
     assert!(matches!(stopped, Err(EvaluateError::Stopped)));
+    // What does not fit the model is refused before anything is written.
+    let sampling = Settings::builder().logit_bias([(9999, 1.0)]).build().unwrap();
+    assert!(matches!(Prompts::new(&writer, &rows, settings(sampling)), Err(EvaluateError::Generate(_))));
 }

@@ -76,6 +76,10 @@ fn the_sides_of_a_secret_have_noise_of_their_own_and_a_query_can_be_stopped_with
 }
 
 fn pairs(model: &dyn Denoiser, open: &[OpenPart], pair: (&str, &str)) -> Vec<PairFigures> {
+    of_pair(model, open, pair).pairs
+}
+
+fn of_pair(model: &dyn Denoiser, open: &[OpenPart], pair: (&str, &str)) -> BiasFigures {
     let vocabulary = vocabulary("the ran", 260);
     let pair = Pair {
         set: "s".to_owned(),
@@ -87,9 +91,17 @@ fn pairs(model: &dyn Denoiser, open: &[OpenPart], pair: (&str, &str)) -> Vec<Pai
     };
     let settings = BiasSettings { versions: 6, open: open.to_vec(), seed: 3 };
     let rows = [BiasRow::Pair(pair)];
-    let BiasFigures { pairs, .. } =
-        bias((model, &vocabulary), &rows, &settings, &mut |_| {}, &mut |_, _| true).unwrap();
-    pairs
+    bias((model, &vocabulary), &rows, &settings, &mut |_| {}, &mut |_, _| true).unwrap()
+}
+
+#[test]
+fn pairs_that_are_all_too_long_are_counted_and_end_nothing() {
+    let long = "x".repeat(250);
+    let model = oracle(Layout::Full, |_, _| 1.0);
+    let figures = of_pair(&model, &[OpenPart::Whole], (&long, "y"));
+    assert_eq!((figures.too_long, figures.is_empty()), (1, true));
+    let figures = of_pair(&model, &[OpenPart::Whole], ("x", "y"));
+    assert_eq!((figures.too_long, figures.is_empty()), (0, false));
 }
 
 #[test]

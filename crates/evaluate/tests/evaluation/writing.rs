@@ -4,6 +4,7 @@ use aquatint_compute::ReadRow;
 use aquatint_diffusion::{Layout, TokenId, WordVectors};
 use aquatint_evaluate::sudoku::{ExamSettings, Part, Puzzle, Puzzles, Size, examine};
 use aquatint_evaluate::{Compare, CompareEvent, CompareSettings, Contestant, EvaluateError, Judge, Writer};
+use aquatint_generate::DenoisingEvent;
 use aquatint_network::{
     AttentionSpec, FeedForwardSpec, HostDenoiser, LayerSpec, NetworkError, NetworkInput, NetworkSpec,
 };
@@ -220,7 +221,36 @@ fn an_empty_canvas_begins_as_the_texts_of_the_model_do() {
     assert_eq!(without.empty_canvas(3).tokens(), [without.blank(); 3]);
     for writer in [with, without] {
         let request = writer.request(writer.empty_canvas(3), writer.settings().build().unwrap());
-        let outcome = writer.fill(&[request], &NEVER).unwrap().remove(0);
+        let outcome = writer.fill(&[request], &mut |_, _| true).unwrap().remove(0);
         assert_eq!(writer.written(&outcome), [a, a, a]);
     }
+}
+
+#[test]
+fn whoever_has_canvases_filled_hears_of_every_step_and_can_stop_before_the_first() {
+    let vocabulary = vocabulary("abc", 260);
+    let a = token(&vocabulary, "a");
+    let network = known(Layout::Full, &vocabulary, move |_| Some(a));
+    let writer = Writer::new(&network, &vocabulary).unwrap();
+    let settings = writer.settings().steps(3).build().unwrap();
+    let request = || writer.request(writer.empty_canvas(3), settings.clone());
+    let requests = [request(), request()];
+    let stopped = writer.fill(&requests, &mut |_, _| false);
+    assert!(matches!(stopped, Err(EvaluateError::Stopped)));
+    assert_eq!(network.passes.load(Ordering::SeqCst), 0);
+    // After the first no nobody hears anything.
+    let mut heard = 0;
+    let stopped = writer.fill(&requests, &mut |_, event| {
+        heard += 1;
+        !matches!(event, DenoisingEvent::Step { .. })
+    });
+    assert!(matches!(stopped, Err(EvaluateError::Stopped)));
+    // Both begin, both begin a block, and one has made a step.
+    assert_eq!((network.passes.load(Ordering::SeqCst), heard), (1, 5));
+    let mut steps = [0, 0];
+    let outcomes = writer.fill(&requests, &mut |index, event| {
+        steps[index] += usize::from(matches!(event, DenoisingEvent::Step { .. }));
+        true
+    });
+    assert_eq!((outcomes.unwrap().len(), steps), (2, [3, 3]));
 }

@@ -10,7 +10,6 @@ use aquatint_train::{Overrides, Recipe, RecipeError, Resolved, StepFigures, Trai
 use aquatint_vocabulary::Role;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 fn parsed(output: &Path, initial: &Path, data: &Path, set: &[&str]) -> Result<Resolved, RecipeError> {
     let text = format!(
@@ -49,7 +48,7 @@ fn written(name: &str, policy: &str) -> (Vec<TokenId>, usize) {
     canvas.push_given(&checkpoint.vocabulary.encode("The fox").unwrap());
     canvas.push_open(6, false, checkpoint.vocabulary.role(Role::Mask).unwrap());
     let settings = writer.settings().steps(6).policy_named(policy).temperature(0.0).build().unwrap();
-    let outcomes = writer.fill(&[writer.request(canvas, settings)], &AtomicBool::new(false)).unwrap();
+    let outcomes = writer.fill(&[writer.request(canvas, settings)], &mut |_, _| true).unwrap();
     (outcomes[0].tokens.clone(), outcomes[0].statistics.forward_passes)
 }
 
