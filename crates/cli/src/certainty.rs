@@ -29,6 +29,11 @@ pub(crate) fn spans(
     prepared.template_canvas.holes().zip(texts).map(of_hole).collect()
 }
 
+/// The geometric mean of the probabilities of all tokens of some spans; `None` where nothing was written.
+pub(crate) fn probability(spans: Vec<wire::Span>) -> Option<f64> {
+    wire::Span::new(String::new(), spans.into_iter().flat_map(|span| span.tokens).collect()).probability
+}
+
 /// Marks the spans whose probability is below a threshold; says of each that is abstained from which it is.
 pub(crate) fn abstain(spans: &mut [wire::Span], below: f64) -> Vec<String> {
     let mut lines = Vec::new();
@@ -67,6 +72,8 @@ mod tests {
     fn a_span_is_as_probable_as_the_geometric_mean_of_its_tokens() {
         let mut spans = [span(&[0.5, 0.125]), span(&[1.0]), span(&[])];
         assert!((spans[0].probability.unwrap() - 0.25).abs() < 1e-12);
+        let all = probability(spans.to_vec()).unwrap();
+        assert!((all - (0.5f64 * 0.125).powf(1.0 / 3.0)).abs() < 1e-12 && probability(Vec::new()).is_none(), "{all}");
         assert_eq!((spans[0].entropy, spans[2].probability, spans[2].entropy), (Some(0.25), None, None));
         assert_eq!(
             abstain(&mut spans, 0.3),

@@ -4,14 +4,20 @@
 //! A row of such a file is a conversation ([`aquatint_corpus::Conversation`]) whose last answer is asked for. Fields beside
 //! its turns: `references`, all answers that count as right (its own where there are none); `passage` and `question`, which
 //! the baseline reads; and any by which rows are grouped.
+//!
+//! How sure a model is of its answers is measured by further drafts of them ([`draft_figures`]).
 
 mod bm25;
+mod drafts;
 mod means;
 mod measures;
+mod report;
 
 pub use bm25::{best_sentence, sentences};
+pub use drafts::{DraftFigures, DraftedAnswer, RightAnswers, draft_figures};
 pub use means::{Mean, Measured, measured};
 pub use measures::{AnswerScores, exact_match, rouge_l, score, token_f1};
+pub use report::{draft_page, draft_tables};
 
 use crate::EvaluateError;
 use aquatint_corpus::{Conversation, Conversations, ReadCounts, Source};

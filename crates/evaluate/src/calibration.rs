@@ -5,7 +5,7 @@
 //! share of further fillings, in other orders and with other seeds, that write the same token there. A span is right where
 //! all of its tokens are; its score is the geometric mean of their probabilities, so that spans of any length compare.
 //!
-//! Of spans two more say how far further fillings agree as texts (`drafts`).
+//! Of spans two more say how far further fillings agree as texts ([`DraftAgreement`]).
 //!
 //! Expected calibration error (Guo et al., 1706.04599): `Σ n/N · |share of right ones − mean score|` over ten bins of equal
 //! width. Risk and coverage (El-Yaniv & Wiener 2010): of the share of answers with the highest scores, how many are wrong;
@@ -13,18 +13,20 @@
 //!
 //! A token that means the same is wrong, too, so accuracy is a lower bound of what a reader would accept.
 
-mod drafts;
 mod measures;
 mod report;
 
-pub use measures::{Bin, Scored, Signal};
+pub(crate) use measures::abstained;
+pub use measures::{Abstained, Bin, Calibrated, Scored, Signal};
+pub(crate) use report::{
+    ABSTAINED_HEADS, SIGNAL_HEADS, SIGNAL_TEXT, abstained_rows, markdown, signal_curves, signal_rows,
+};
 pub use report::{calibration_page, calibration_tables};
 
-use crate::{CANVASES_PER_PASS, EvaluateError, HeldOut, Share, Writer};
+use crate::{CANVASES_PER_PASS, DraftAgreement, EvaluateError, HeldOut, Writer};
 use aquatint_corpus::CanvasBatch;
 use aquatint_diffusion::{Canvas, Key, PADDING_DOCUMENT, TokenId};
 use aquatint_generate::{Certainties, Outcome, Settings};
-use drafts::DraftAgreement;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -45,26 +47,6 @@ pub struct CalibrationSettings {
     pub runs: usize,
     /// Where spans lie.
     pub seed: u64,
-}
-
-/// How sure a model is of tokens or spans, and how often it is right.
-#[derive(Debug, Clone, Serialize)]
-pub struct Calibrated {
-    /// How many are right.
-    pub accuracy: Share,
-    /// By what says how sure it is.
-    pub signals: Vec<Signal>,
-}
-
-/// What is left of spans where those below a probability are left out.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Abstained {
-    /// The probability.
-    pub below: f64,
-    /// The share of spans that are answered.
-    pub coverage: f64,
-    /// How many of these are right.
-    pub accuracy: Share,
 }
 
 /// What was measured.
@@ -154,7 +136,11 @@ pub fn calibration(
                     .collect();
                 let text = |run: &[Outcome]| writer.vocabulary().decode(&run[index].canvas.tokens()[span.clone()]);
                 let written = text(&first);
-                let drafts = DraftAgreement::new(&written, &others.iter().map(|run| text(run)).collect::<Vec<_>>());
+                let drafts = DraftAgreement::new(
+                    &written,
+                    &others.iter().map(|run| text(run)).collect::<Vec<_>>(),
+                    DraftAgreement::NEAR,
+                );
                 each(json!({
                     "written": written,
                     "expected": writer.vocabulary().decode(&cloze.tokens[span.clone()]),
@@ -177,13 +163,11 @@ pub fn calibration(
     if tokens.is_empty() {
         return Err(EvaluateError::Empty);
     }
-    let abstained = THRESHOLDS.map(|below| {
-        let answered = spans.iter().filter(|span| span.probability >= below);
-        let accuracy: Share = answered.map(|span| span.right).collect();
-        Abstained { below, coverage: accuracy.count as f64 / spans.len() as f64, accuracy }
-    });
+    let probabilities: Vec<Scored> =
+        spans.iter().map(|span| Scored { score: span.probability, right: span.right }).collect();
+    let abstained = abstained(&probabilities, THRESHOLDS);
     let (tokens, spans) = (calibrated(&tokens), calibrated(&spans));
-    Ok(CalibrationFigures { canvases: used, runs: settings.runs, tokens, spans, abstained: abstained.to_vec() })
+    Ok(CalibrationFigures { canvases: used, runs: settings.runs, tokens, spans, abstained })
 }
 
 /// A span as one answer.
@@ -270,10 +254,5 @@ fn fill_all(
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(Vec<Outcome>, Vec<Certainties>), EvaluateError> {
     let requests: Vec<_> = clozes.iter().map(|cloze| writer.request(cloze.canvas.clone(), settings.clone())).collect();
-    let mut certainties = vec![Certainties::default(); clozes.len()];
-    let outcomes = writer.fill(&requests, &mut |index, event| {
-        certainties[index].follow(event);
-        progress(done)
-    })?;
-    Ok((outcomes, certainties))
+    writer.fill_with_certainties(&requests, &mut || progress(done))
 }

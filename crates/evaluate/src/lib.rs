@@ -4,6 +4,7 @@
 //! ([`calibration()`]); and puzzles, where every answer can be checked ([`sudoku`]).
 #![forbid(unsafe_code)]
 
+mod agreement;
 pub mod answers;
 mod bias;
 mod calibration;
@@ -28,6 +29,7 @@ mod text_requests;
 mod texts;
 mod writer;
 
+pub use agreement::DraftAgreement;
 pub use bias::{
     AtCount, BiasFigures, BiasRow, BiasSettings, Choice, ChoiceFigures, Choices, ContinuationSettings, Continuations,
     OpenPart, Pair, PairFigures, Pairs, Prompt, Prompts, ToxicityFigures, bias, bias_page, bias_rows, bias_tables,

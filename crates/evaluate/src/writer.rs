@@ -3,7 +3,7 @@
 use crate::{EvaluateError, TextRequests};
 use aquatint_diffusion::{Canvas, OrderNetwork, Process, TokenId};
 use aquatint_generate::{
-    DenoisingEvent, Engine, Limits, Outcome, Request, Settings, SettingsBuilder, generate, process_of,
+    Certainties, DenoisingEvent, Engine, Limits, Outcome, Request, Settings, SettingsBuilder, generate, process_of,
 };
 use aquatint_network::Denoiser;
 use aquatint_vocabulary::{Role, Vocabulary};
@@ -116,5 +116,22 @@ impl<'a> Writer<'a> {
             return Err(EvaluateError::Stopped);
         }
         Ok(outcomes.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    /// The same with how sure the network was of each token; `go_on` is asked in every step.
+    ///
+    /// # Errors
+    /// When a canvas does not fit the model, the network fails, or it was stopped.
+    pub fn fill_with_certainties(
+        &self,
+        requests: &[Request],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(Vec<Outcome>, Vec<Certainties>), EvaluateError> {
+        let mut certainties = vec![Certainties::default(); requests.len()];
+        let outcomes = self.fill(requests, &mut |index, event| {
+            certainties[index].follow(event);
+            go_on()
+        })?;
+        Ok((outcomes, certainties))
     }
 }

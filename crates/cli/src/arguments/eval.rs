@@ -40,6 +40,9 @@ pub(crate) enum EvalCommand {
     /// count as right are in `references`, an array beside the turns, or else the last answer itself. The baseline
     /// answers with the best sentence of `passage` for `question`, by BM25. Means are over rows: exact match has Wilson's
     /// interval, the others have the normal one.
+    ///
+    /// With --drafts it is measured, too, how sure the models are: whether answers with which further drafts agree, by their
+    /// words, are right more often, and what leaving out the others gives.
     Answers(Box<AnswersArguments>),
     /// Measure whom a model wrongs: which of two sentences it finds likelier, what it answers where a text does not say, and
     /// how toxic its continuations of prompts are
@@ -258,7 +261,8 @@ pub(crate) enum Baseline {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  aquatint eval answers tales runs/instruct --data tales-test.jsonl --baseline bm25 --group seen\n  \
-                        aquatint eval answers runs/instruct --data tales-test.jsonl --limit 100 --out answers.jsonl"
+                        aquatint eval answers runs/instruct --data tales-test.jsonl --limit 100 --out answers.jsonl\n  aquatint eval answers runs/instruct \
+                        --data tales-test.jsonl --drafts 8 --report answers.html"
 )]
 pub(crate) struct AnswersArguments {
     /// Models: folders, names of built-in models, or OWNER/NAME that were pulled
@@ -280,6 +284,18 @@ pub(crate) struct AnswersArguments {
     /// Ask only N rows, spread evenly
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+
+    /// Write N further drafts of each answer at temperature 1, with seeds that follow on, and measure how far they agree
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) drafts: usize,
+
+    /// F1 of words from which on two drafts are near; a cluster holds what is near one after another [default: 0.5]
+    #[arg(long, value_name = "F1")]
+    pub(crate) near: Option<f64>,
+
+    /// Write a page about how sure the models are, with tables and plots, as HTML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 
     /// Write every answer with its scores into this file, as JSON lines
     #[arg(long, value_name = "FILE")]

@@ -1,13 +1,17 @@
-//! `aquatint eval answers`: what a model answers to held-out conversations, beside what people answered.
+//! `aquatint eval answers`: what a model answers to held-out conversations, beside what people answered, and how sure it is.
 
+use super::write_whole;
 use crate::arguments::{AnswersArguments, Baseline, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{interrupt, model, source_report, wire};
+use crate::{certainty, interrupt, model, source_report, wire};
 use aquatint::{Model, Prepared, SamplingOptions};
 use aquatint_corpus::{Source, SourceReport};
-use aquatint_evaluate::answers::{AnswerScores, Examined, Mean, Measured, examined, measured, score};
-use aquatint_evaluate::{EvaluateError, percent_with_interval};
+use aquatint_evaluate::answers::{
+    AnswerScores, DraftFigures, DraftedAnswer, Examined, Mean, Measured, draft_figures, draft_page, draft_tables,
+    examined, measured, score,
+};
+use aquatint_evaluate::{DraftAgreement, EvaluateError, percent_with_interval};
 use aquatint_files::AtomicFile;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -57,12 +61,29 @@ impl Line {
 struct Answered {
     who: String,
     answers: Vec<String>,
+    /// Of each answer; empty where no drafts were asked for.
+    drafts: Vec<Drafts>,
+}
+
+/// The further drafts of an answer, and how sure the model is by them.
+struct Drafts {
+    texts: Vec<String>,
+    agreement: DraftAgreement,
+    /// That of the answer at commit.
+    probability: Option<f64>,
+}
+
+/// What a model answers to a row.
+struct Answer {
+    text: String,
+    probability: Option<f64>,
 }
 
 pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(), Failure> {
     if arguments.models.is_empty() && arguments.baseline.is_none() {
         return Err(Failure::new("there is nobody to answer").hint("name a model, or --baseline bm25"));
     }
+    check_drafts(arguments, printer)?;
     let source = Source::new(&arguments.data);
     let (mut rows, counts) = examined(&source, arguments.group.as_deref())?;
     let (path, documents) = (source.path, rows.len() as u64);
@@ -73,7 +94,11 @@ pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(),
     let mut all = Vec::new();
     if let Some(Baseline::Bm25) = arguments.baseline {
         let retrieved = rows.iter().map(|row| row.retrieved().map(str::to_owned));
-        all.push(Answered { who: "bm25".to_owned(), answers: retrieved.collect::<Result<_, _>>()? });
+        all.push(Answered {
+            who: "bm25".to_owned(),
+            answers: retrieved.collect::<Result<_, _>>()?,
+            drafts: Vec::new(),
+        });
     }
     let runtime = arguments.device.runtime(printer)?;
     for name in &arguments.models {
@@ -83,23 +108,101 @@ pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(),
         let model = Model::new(checkpoint, network)?;
         let mut options = arguments.sampling.options()?;
         options.seed.get_or_insert(0);
-        let answers = answer(&model, &rows, &options, printer)?;
-        all.push(Answered { who: model.checkpoint().origin.to_string(), answers });
+        all.push(answered(&model, &rows, &options, arguments, printer)?);
     }
     let scored: Vec<(&str, Vec<AnswerScores>)> = all.iter().map(|one| (&*one.who, scores(&rows, one))).collect();
     let lines: Vec<Line> = scored.iter().flat_map(|(who, scores)| lines(who, &rows, scores)).collect();
+    let sure: Vec<(&str, DraftFigures)> = all
+        .iter()
+        .zip(&scored)
+        .filter_map(|(one, (who, scores))| Some((*who, figures(one, scores, arguments)?)))
+        .collect();
     if let Some(path) = &arguments.out {
         write(path, &rows, &all, &scored)?;
     }
-    match arguments.format {
-        ReportFormat::Json => printer.data_line(wire::json(&serde_json::json!({
-            "data": arguments.data,
-            "answers": rows.len(),
-            "interval": 0.95,
-            "results": lines,
-        }))?),
-        ReportFormat::Human => printer.data(table(&lines)),
+    if let Some(path) = &arguments.report {
+        write_whole(path, &draft_page(&sure).html())?;
     }
+    match arguments.format {
+        ReportFormat::Json => {
+            let mut report = serde_json::json!({
+                "data": arguments.data,
+                "answers": rows.len(),
+                "interval": 0.95,
+                "results": lines,
+            });
+            if !sure.is_empty() {
+                let of =
+                    |(model, figures): &(&str, DraftFigures)| serde_json::json!({ "model": model, "figures": figures });
+                report["certainty"] = sure.iter().map(of).collect();
+            }
+            printer.data_line(wire::json(&report)?)
+        }
+        ReportFormat::Human => {
+            let tables = sure.iter().map(|(model, figures)| format!("\n{}", draft_tables(model, figures)));
+            printer.data(table(&lines) + &tables.collect::<String>())
+        }
+    }
+}
+
+/// Refuses what asks for drafts where there are none, and says what has no effect.
+fn check_drafts(arguments: &AnswersArguments, printer: &Printer) -> Result<(), Failure> {
+    let has_drafts = arguments.drafts > 0 && !arguments.models.is_empty();
+    if let Some(near) = arguments.near.filter(|near| !(0.0..=1.0).contains(near)) {
+        return Err(Failure::new(format!("`near` is {near}; allowed: 0 to 1")));
+    }
+    if arguments.report.is_some() && !has_drafts {
+        return Err(Failure::new("without drafts there is nothing to report").hint("name a model, and --drafts 8"));
+    }
+    if arguments.drafts > 0 && !has_drafts {
+        printer.warn("`--drafts` has no effect: only models write drafts");
+    }
+    if arguments.near.is_some() && !has_drafts {
+        printer.warn("`--near` has no effect: there are no drafts");
+    }
+    Ok(())
+}
+
+/// The F1 from which on drafts are near.
+fn near(arguments: &AnswersArguments) -> f64 {
+    arguments.near.unwrap_or(DraftAgreement::NEAR)
+}
+
+/// What a model answers to each row, with the drafts that are asked for.
+fn answered(
+    model: &Model,
+    rows: &[Examined],
+    options: &SamplingOptions,
+    arguments: &AnswersArguments,
+    printer: &Printer,
+) -> Result<Answered, Failure> {
+    let mut warned = false;
+    let first = answer(model, rows, options, &mut warned, printer)?;
+    let mut runs = Vec::new();
+    for draft in 1..=arguments.drafts as u64 {
+        let seed = options.seed.map(|seed| seed.wrapping_add(draft));
+        let options = SamplingOptions { temperature: Some(1.0), seed, ..options.clone() };
+        runs.push(answer(model, rows, &options, &mut warned, printer)?);
+    }
+    let of = |(row, answer): (usize, &Answer)| {
+        let texts: Vec<String> = runs.iter().map(|run| run[row].text.clone()).collect();
+        let agreement = DraftAgreement::new(&answer.text, &texts, near(arguments))?;
+        Some(Drafts { texts, agreement, probability: answer.probability })
+    };
+    let drafts = first.iter().enumerate().filter_map(of).collect();
+    let answers = first.into_iter().map(|answer| answer.text).collect();
+    Ok(Answered { who: model.checkpoint().origin.to_string(), answers, drafts })
+}
+
+/// How sure a model is; `None` without drafts.
+fn figures(answered: &Answered, scores: &[AnswerScores], arguments: &AnswersArguments) -> Option<DraftFigures> {
+    let of = |(drafts, scores): (&Drafts, &AnswerScores)| DraftedAnswer {
+        scores: *scores,
+        agreement: drafts.agreement,
+        probability: drafts.probability,
+    };
+    let answers: Vec<DraftedAnswer> = answered.drafts.iter().zip(scores).map(of).collect();
+    draft_figures(&answers, arguments.drafts, near(arguments))
 }
 
 /// At most `limit` rows, spread evenly.
@@ -109,31 +212,35 @@ fn spread(rows: Vec<Examined>, limit: usize) -> Vec<Examined> {
     rows.into_iter().enumerate().filter(|(index, _)| chosen.contains(index)).map(|(_, row)| row).collect()
 }
 
-/// What a model answers to each row.
+/// What a model answers to each row. Of what has no effect the first is said, once.
 fn answer(
     model: &Model,
     rows: &[Examined],
     options: &SamplingOptions,
+    warned: &mut bool,
     printer: &Printer,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Answer>, Failure> {
     let writer = model.writer()?;
     let bar = printer.draws().then(|| progress(rows.len() as u64));
     let mut answers = Vec::new();
-    let mut warned = false;
     for rows in rows.chunks(BATCH) {
         let prepare = |row: &Examined| model.prepare_conversation(&row.turns, options);
         let prepared: Vec<Prepared> = rows.iter().map(prepare).collect::<Result<_, _>>()?;
         for ineffective in prepared.iter().flat_map(|prepared| &prepared.ineffective) {
-            if !std::mem::replace(&mut warned, true) {
+            if !std::mem::replace(warned, true) {
                 let flag = ineffective.parameter.replace('_', "-");
                 printer.warn(format_args!("`--{flag}` has no effect: {}", ineffective.reason));
             }
         }
         let requests: Vec<_> = prepared.iter().map(|prepared| model.request_of(prepared)).collect::<Result<_, _>>()?;
-        let outcomes = writer.fill(&requests, &mut |_, _| !interrupt::pressed()).map_err(stopped)?;
-        for (prepared, outcome) in prepared.iter().zip(outcomes) {
-            let read = prepared.template_canvas.read(&model.checkpoint().vocabulary, &outcome.canvas);
-            answers.push(read.holes.concat().trim().to_owned());
+        let filled = writer.fill_with_certainties(&requests, &mut || !interrupt::pressed());
+        let (outcomes, certainties) = filled.map_err(stopped)?;
+        for (prepared, (outcome, certainties)) in prepared.iter().zip(outcomes.iter().zip(&certainties)) {
+            let vocabulary = &model.checkpoint().vocabulary;
+            let holes = prepared.template_canvas.read(vocabulary, &outcome.canvas).holes;
+            let spans = certainty::spans(prepared, (&outcome.canvas, &holes), certainties, vocabulary);
+            let text = holes.concat().trim().to_owned();
+            answers.push(Answer { text, probability: certainty::probability(spans) });
         }
         if let Some(bar) = &bar {
             bar.set_position(answers.len() as u64);
@@ -173,7 +280,7 @@ fn write(
     let mut out = AtomicFile::create(path).map_err(|error| failed(&error))?;
     for (index, row) in rows.iter().enumerate() {
         for (answered, (who, scores)) in all.iter().zip(scored) {
-            let line = wire::json(&serde_json::json!({
+            let mut line = serde_json::json!({
                 "line": row.row,
                 "model": who,
                 "group": row.group,
@@ -182,7 +289,15 @@ fn write(
                 "exact_match": scores[index].exact_match,
                 "token_f1": scores[index].token_f1,
                 "rouge_l": scores[index].rouge_l,
-            }))?;
+            });
+            if let Some(Drafts { texts, agreement, probability }) = answered.drafts.get(index) {
+                line["drafts"] = serde_json::json!(texts);
+                line["same_words"] = agreement.same_words.into();
+                line["same_cluster"] = agreement.same_cluster.into();
+                line["entropy"] = agreement.entropy.into();
+                line["probability"] = serde_json::json!(probability);
+            }
+            let line = wire::json(&line)?;
             writeln!(out, "{line}").map_err(|error| failed(&error))?;
         }
     }
@@ -246,7 +361,7 @@ mod tests {
     fn a_table_has_all_rows_and_each_group() {
         let rows = [row("no", "a fox"), row("yes", "the sun"), row("yes", "the moon")];
         let answers = ["the fox", "the sun set", "rain"].map(str::to_owned).to_vec();
-        let scores = scores(&rows, &Answered { who: "m".to_owned(), answers });
+        let scores = scores(&rows, &Answered { who: "m".to_owned(), answers, drafts: Vec::new() });
         assert_snapshot!(table(&lines("m", &rows, &scores)), @"
         | model | rows | answers | exact match % | token F1 % | ROUGE-L % |
         |---|---|---:|---:|---:|---:|

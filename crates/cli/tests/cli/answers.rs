@@ -99,3 +99,83 @@ fn examinations_that_cannot_be_held_are_refused() {
     fs::write(&bare, r#"{"messages": [{"role": "user", "content": "Who?"}]}"#).unwrap();
     assert!(refused(&[model()]).contains("there is no answer to learn"));
 }
+
+#[test]
+fn further_drafts_say_how_sure_a_model_is_and_without_them_nothing_changes() {
+    let rows = rows("drafts-rows");
+    let folder = room("drafts");
+    let (page, out) = (folder.join("drafts.html"), folder.join("answers.jsonl"));
+    let fixed = ["eval", "answers", model(), "--data", text(&rows), "--baseline", "bm25", "--limit", "6", "-n", "6"];
+    let run = |more: &[&str]| {
+        let output = aquatint(&[&fixed[..], &["--format", "json", "--out", text(&out)], more].concat()).expect(0);
+        let lines = fs::read_to_string(&out).unwrap();
+        let of_model = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of_model: Vec<Value> = of_model.filter(|line| line["model"] == model()).collect();
+        (output.out, lines, of_model)
+    };
+    let plain = run(&[]);
+    assert_eq!(run(&["--drafts", "0"]), plain);
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let report: Value = serde_json::from_str(&plain.0).unwrap();
+    assert_eq!(keys(&report), ["data", "answers", "interval", "results"]);
+    let of_row = ["line", "model", "group", "answer", "references", "exact_match", "token_f1", "rouge_l"];
+    assert_eq!(keys(&plain.2[0]), of_row);
+
+    let drafts = ["--drafts", "3", "--temperature", "0.5", "--seed", "5"];
+    let (drafted, lines, answers) = run(&[&drafts[..], &["--report", text(&page)]].concat());
+    let (alone, _, single) = run(&drafts[2..]);
+    let (_, _, second) = run(&["--temperature", "1", "--seed", "7"]);
+    let [drafted, alone]: [Value; 2] = [&drafted, &alone].map(|text| serde_json::from_str(text).unwrap());
+    assert_eq!(drafted["results"], alone["results"]);
+    assert_eq!(lines.lines().filter(|line| line.contains("same_cluster")).count(), answers.len());
+    for (answer, (single, second)) in answers.iter().zip(single.iter().zip(&second)) {
+        // The answer is as it was, and the drafts are those of their seeds at temperature 1.
+        assert_eq!((&answer["answer"], &answer["drafts"][1]), (&single["answer"], &second["answer"]));
+        let [same, near, entropy] = ["same_words", "same_cluster", "entropy"].map(|key| answer[key].as_f64().unwrap());
+        assert!(same <= near && (3.0 * near).fract() == 0.0 && (entropy == 0.0) == (near == 1.0), "{answer}");
+        assert!((0.0..=4f64.ln() + 1e-9).contains(&entropy), "{answer}");
+        assert!((0.0..=1.0).contains(&answer["probability"].as_f64().unwrap()), "{answer}");
+    }
+    assert!(answers.iter().any(|answer| answer["same_cluster"] != 1.0), "{answers:?}");
+    let certainty = drafted["certainty"].as_array().unwrap();
+    assert_eq!((certainty.len(), &certainty[0]["model"]), (1, &model().into()), "{drafted}");
+    let figures = &certainty[0]["figures"];
+    assert_eq!((&figures["drafts"], &figures["near"]), (&3.into(), &0.5.into()), "{figures}");
+    for right in ["exact_match", "token_f1"] {
+        let names: Vec<&Value> =
+            figures[right]["signals"].as_array().unwrap().iter().map(|signal| &signal["name"]).collect();
+        assert_eq!(names, ["drafts in one cluster", "semantic entropy", "probability at commit"]);
+        let below: Vec<f64> =
+            figures[right]["abstained"].as_array().unwrap().iter().map(|row| row["below"].as_f64().unwrap()).collect();
+        assert_eq!(below, [1.0 / 3.0, 2.0 / 3.0, 1.0]);
+    }
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<polyline") && html.contains("Abstaining") && html.contains(model()), "{html}");
+    // From an F1 of 0 all is near; and where one token is left to each draw, each draft is the answer.
+    for (more, same) in [(&["--near", "0"], "same_cluster"), (&["--top-k", "1"], "same_words")] {
+        let (_, _, answers) = run(&[&drafts[..2], &more[..]].concat());
+        assert!(answers.iter().all(|answer| answer[same] == 1.0 && answer["entropy"] == 0.0), "{answers:?}");
+    }
+    let tables = aquatint(&[&fixed[..], &drafts].concat()).expect(0).out;
+    assert!(tables.contains(", by 3 further drafts of each answer:\n\n| of | score |"), "{tables}");
+    assert!(tables.contains("\n| abstain below | answered % | answers | exact match % |"), "{tables}");
+}
+
+#[test]
+fn what_asks_for_drafts_without_them_is_refused_or_said() {
+    let rows = rows("drafts-refused");
+    let run = |more: &[&str], code: i32| {
+        aquatint(&[&["eval", "answers", "--data", text(&rows)], more].concat()).expect(code).err
+    };
+    let page = room("drafts-refused-page").join("page.html");
+    let refused = run(&[model(), "--report", text(&page)], 2);
+    assert!(
+        refused.contains("without drafts there is nothing to report\n\nhint: name a model, and --drafts"),
+        "{refused}"
+    );
+    assert!(run(&["--baseline", "bm25", "--drafts", "2", "--report", text(&page)], 2).contains("nothing to report"));
+    assert!(run(&[model(), "--drafts", "2", "--near", "1.5"], 2).contains("`near` is 1.5; allowed: 0 to 1"));
+    let warned = run(&["--baseline", "bm25", "--drafts", "2", "--near", "0.7"], 0);
+    assert!(warned.contains("`--drafts` has no effect: only models write drafts"), "{warned}");
+    assert!(warned.contains("`--near` has no effect: there are no drafts"), "{warned}");
+}

@@ -18,6 +18,7 @@ fn help() {
         "watermark-key",
         "detect",
         "guard-classifier",
+        "eval answers",
         "eval guard",
         "eval bias",
         "train",

@@ -1,5 +1,6 @@
-//! Calibration, and risk by coverage.
+//! Calibration, risk by coverage, and abstaining.
 
+use crate::Share;
 use serde::Serialize;
 
 /// Bins of equal width.
@@ -45,6 +46,35 @@ pub struct Signal {
     pub auroc: Option<f64>,
     /// Coverage and risk, by coverage.
     pub risk: Vec<(f64, f64)>,
+}
+
+/// How sure a model is of answers, and how often it is right.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Calibrated {
+    /// How many are right.
+    pub accuracy: Share,
+    /// By what says how sure it is.
+    pub signals: Vec<Signal>,
+}
+
+/// What is left of answers where those below a score are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Abstained {
+    /// The score.
+    pub below: f64,
+    /// The share that is answered.
+    pub coverage: f64,
+    /// How many of these are right.
+    pub accuracy: Share,
+}
+
+/// What abstaining below each threshold of a score costs and gives.
+pub(crate) fn abstained(scored: &[Scored], thresholds: impl IntoIterator<Item = f64>) -> Vec<Abstained> {
+    let row = |below: f64| {
+        let accuracy: Share = scored.iter().filter(|one| one.score >= below).map(|one| one.right).collect();
+        Abstained { below, coverage: accuracy.count as f64 / scored.len() as f64, accuracy }
+    };
+    thresholds.into_iter().map(row).collect()
 }
 
 impl Signal {
@@ -138,5 +168,12 @@ mod tests {
         let nothing = Signal::of_ranks("p", &scored(&[(0.5, true), (0.5, false), (0.5, false)]));
         assert!((nothing.aurc - 2.0 / 3.0).abs() < 1e-12 && nothing.auroc == Some(0.5));
         assert_eq!(Signal::of_ranks("p", &scored(&[(0.5, true)])).auroc, None);
+    }
+    #[test]
+    fn what_has_the_threshold_itself_is_answered() {
+        let rows = abstained(&scored(&[(0.25, false), (0.5, true), (1.0, true), (1.0, false)]), [0.5, 1.0]);
+        let of =
+            |below: f64, coverage: f64, hits, count| Abstained { below, coverage, accuracy: Share { hits, count } };
+        assert_eq!(rows, [of(0.5, 0.75, 2, 3), of(1.0, 0.5, 1, 2)]);
     }
 }
