@@ -55,6 +55,12 @@ pub(crate) fn check(arguments: &GenerateArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Begins a file, so that one that cannot be written is refused before the work.
+pub(crate) fn begin(path: PathBuf) -> Result<(PathBuf, AtomicFile), Failure> {
+    let file = AtomicFile::create(&path).map_err(|error| Failure::of_file("write", &path, &error))?;
+    Ok((path, file))
+}
+
 /// Files that are written and have no name yet: all are there before one gets its name.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenFiles(Vec<(PathBuf, AtomicFile)>);
@@ -106,10 +112,6 @@ impl<'a> FilesOut<'a> {
         signing: Option<&'a Signing>,
         (canvas, canvases): (u64, u64),
     ) -> Result<Self, Failure> {
-        let begin = |path: PathBuf| {
-            let file = AtomicFile::create(&path).map_err(|error| Failure::of_file("write", &path, &error))?;
-            Ok::<_, Failure>((path, file))
-        };
         let media = MediaOut::create_one_of(template_canvas, &arguments.media, (canvas, canvases))?;
         let text = arguments.text_out.as_deref().map(|path| {
             let path = numbered(path, canvas + 1, canvases);

@@ -1,8 +1,9 @@
 //! How far several drafts of an answer agree as texts, after semantic entropy (Kuhn et al., 2302.09664; Farquhar et al., Nature
-//! 630, 2024, doi:10.1038/s41586-024-07421-0), with a deviation. No model says which drafts mean the same: two texts are one
-//! where they are the same words after SQuAD's normalisation, and near where the F1 of their words reaches a bound; a cluster
-//! holds what is near one after another (single linkage). So paraphrases in other words count as other answers, and `not`
-//! hardly counts.
+//! 630, 2024, doi:10.1038/s41586-024-07421-0), with three deviations. No model says which drafts mean the same: two texts are
+//! one where they are the same words after SQuAD's normalisation, and near where the F1 of their words reaches a bound. So
+//! paraphrases in other words count as other answers, and `not` hardly counts. A cluster holds what is near one after another
+//! (single linkage), where the papers compare with its first text. And the answer that is measured counts as one of the
+//! drafts, where they take those at a high temperature alone.
 //!
 //! The entropy is the discrete one, of the shares of drafts in each cluster. It says how many answers there are; the share of
 //! further drafts in the cluster of the first says how many agree with the answer that is measured.
@@ -34,15 +35,15 @@ impl DraftAgreement {
         let same = others.iter().filter(|other| exact_match(first, other)).count();
         let all: Vec<&str> = std::iter::once(first).chain(others.iter().map(String::as_str)).collect();
         let clusters = cluster_sizes(&all, near);
+        let same_cluster = clusters.first().map_or(0.0, |size| (size - 1) as f64 / count);
+        // In one order whatever the drafts' order is, so that equal partitions rank alike to the last bit.
+        let mut sizes = clusters;
+        sizes.sort_unstable();
         let entropy_of = |size: &usize| {
             let inverse = all.len() as f64 / *size as f64;
             inverse.ln() / inverse
         };
-        Some(Self {
-            same_words: same as f64 / count,
-            same_cluster: clusters.first().map_or(0.0, |size| (size - 1) as f64 / count),
-            entropy: clusters.iter().map(entropy_of).sum(),
-        })
+        Some(Self { same_words: same as f64 / count, same_cluster, entropy: sizes.iter().map(entropy_of).sum() })
     }
 }
 
@@ -100,6 +101,10 @@ mod tests {
             let expected = f64::from(count + 1).ln();
             assert!((entropy("fox", &others, near) - expected).abs() < 1e-12, "{count}");
         }
+        // One pair and three alone, to the bit wherever the pair stands.
+        let pairs = [["a1", "a1", "b", "c", "d"], ["b", "a1", "c", "a1", "d"], ["b", "c", "d", "a1", "a1"]];
+        let of_pairs = pairs.map(|drafts| entropy(drafts[0], &drafts[1..], near).to_bits());
+        assert!(of_pairs.iter().all(|bits| *bits == of_pairs[0]), "{of_pairs:?}");
         // Three of four in one cluster, wherever the fourth stands.
         let expected = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
         for drafts in [["fox", "fox", "fox", "sea"], ["sea", "fox", "fox", "fox"]] {

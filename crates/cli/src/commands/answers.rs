@@ -1,8 +1,8 @@
 //! `aquatint eval answers`: what a model answers to held-out conversations, beside what people answered, and how sure it is.
 
-use super::write_whole;
 use crate::arguments::{AnswersArguments, Baseline, ReportFormat};
 use crate::failure::Failure;
+use crate::files_out::{WrittenFiles, begin};
 use crate::printer::Printer;
 use crate::{certainty, interrupt, model, source_report, wire};
 use aquatint::{Model, Prepared, SamplingOptions};
@@ -12,15 +12,15 @@ use aquatint_evaluate::answers::{
     examined, measured, score,
 };
 use aquatint_evaluate::{DraftAgreement, EvaluateError, percent_with_interval};
-use aquatint_files::AtomicFile;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 /// Answers that are written together.
 const BATCH: usize = 16;
+/// Further drafts of an answer at most; each costs as much as all answers.
+const MOST_DRAFTS: usize = 1000;
 
 /// A mean with the ends of its 95 % interval.
 #[derive(Debug, Serialize)]
@@ -83,7 +83,10 @@ pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(),
     if arguments.models.is_empty() && arguments.baseline.is_none() {
         return Err(Failure::new("there is nobody to answer").hint("name a model, or --baseline bm25"));
     }
+    check(arguments)?;
     check_drafts(arguments, printer)?;
+    let out = arguments.out.clone().map(begin).transpose()?;
+    let page = arguments.report.clone().map(begin).transpose()?;
     let source = Source::new(&arguments.data);
     let (mut rows, counts) = examined(&source, arguments.group.as_deref())?;
     let (path, documents) = (source.path, rows.len() as u64);
@@ -117,12 +120,14 @@ pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(),
         .zip(&scored)
         .filter_map(|(one, (who, scores))| Some((*who, figures(one, scores, arguments)?)))
         .collect();
-    if let Some(path) = &arguments.out {
-        write(path, &rows, &all, &scored)?;
+    let mut written = WrittenFiles::default();
+    if let Some((path, file)) = out {
+        written.add(path, file, json_lines(&rows, &all, &scored)?.as_bytes())?;
     }
-    if let Some(path) = &arguments.report {
-        write_whole(path, &draft_page(&sure).html())?;
+    if let Some((path, file)) = page {
+        written.add(path, file, draft_page(&sure).html().as_bytes())?;
     }
+    written.finish()?;
     match arguments.format {
         ReportFormat::Json => {
             let mut report = serde_json::json!({
@@ -145,9 +150,25 @@ pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(),
     }
 }
 
+/// Refuses no rows, and two files of one name.
+fn check(arguments: &AnswersArguments) -> Result<(), Failure> {
+    if arguments.limit == Some(0) {
+        return Err(Failure::new("`limit` is 0; allowed: 1 or more"));
+    }
+    match &arguments.out {
+        Some(path) if arguments.report.as_ref() == Some(path) => {
+            Err(Failure::new(format!("--out and --report are both {}; allowed: two files", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what asks for drafts where there are none, and says what has no effect.
 fn check_drafts(arguments: &AnswersArguments, printer: &Printer) -> Result<(), Failure> {
     let has_drafts = arguments.drafts > 0 && !arguments.models.is_empty();
+    if arguments.drafts > MOST_DRAFTS {
+        return Err(Failure::new(format!("`drafts` is {}; allowed: 0 to {MOST_DRAFTS}", arguments.drafts)));
+    }
     if let Some(near) = arguments.near.filter(|near| !(0.0..=1.0).contains(near)) {
         return Err(Failure::new(format!("`near` is {near}; allowed: 0 to 1")));
     }
@@ -176,14 +197,25 @@ fn answered(
     arguments: &AnswersArguments,
     printer: &Printer,
 ) -> Result<Answered, Failure> {
-    let mut warned = false;
-    let first = answer(model, rows, options, &mut warned, printer)?;
+    // All that is drawn of a draft is drawn at temperature 1; other settings hold for drafts, too.
+    let draft = |number: u64| SamplingOptions {
+        temperature: Some(1.0),
+        final_temperature: Some(1.0),
+        seed: options.seed.map(|seed| seed.wrapping_add(number)),
+        ..options.clone()
+    };
+    let passes: Vec<SamplingOptions> =
+        std::iter::once(options.clone()).chain((1..=arguments.drafts as u64).map(draft)).collect();
+    warn_of_idle(model, rows, passes.get(..2).unwrap_or(&passes), printer)?;
+    let bar = printer.draws().then(|| progress((rows.len() * passes.len()) as u64));
     let mut runs = Vec::new();
-    for draft in 1..=arguments.drafts as u64 {
-        let seed = options.seed.map(|seed| seed.wrapping_add(draft));
-        let options = SamplingOptions { temperature: Some(1.0), seed, ..options.clone() };
-        runs.push(answer(model, rows, &options, &mut warned, printer)?);
+    for options in &passes {
+        runs.push(answer(model, rows, options, bar.as_ref())?);
     }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let first = runs.remove(0);
     let of = |(row, answer): (usize, &Answer)| {
         let texts: Vec<String> = runs.iter().map(|run| run[row].text.clone()).collect();
         let agreement = DraftAgreement::new(&answer.text, &texts, near(arguments))?;
@@ -212,26 +244,43 @@ fn spread(rows: Vec<Examined>, limit: usize) -> Vec<Examined> {
     rows.into_iter().enumerate().filter(|(index, _)| chosen.contains(index)).map(|(_, row)| row).collect()
 }
 
-/// What a model answers to each row. Of what has no effect the first is said, once.
+/// Says of the settings that have an effect in no pass the first one, by what the first rows show.
+fn warn_of_idle(
+    model: &Model,
+    rows: &[Examined],
+    passes: &[SamplingOptions],
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let mut idle = Vec::new();
+    for (pass, options) in passes.iter().enumerate() {
+        let mut own = Vec::new();
+        for row in rows.iter().take(BATCH) {
+            own.extend(model.prepare_conversation(&row.turns, options)?.ineffective);
+        }
+        if pass == 0 {
+            idle = own;
+        } else {
+            idle.retain(|one| own.iter().any(|other| other.parameter == one.parameter));
+        }
+    }
+    if let Some(one) = idle.first() {
+        printer.warn(format_args!("`--{}` has no effect: {}", one.parameter.replace('_', "-"), one.reason));
+    }
+    Ok(())
+}
+
+/// What a model answers to each row.
 fn answer(
     model: &Model,
     rows: &[Examined],
     options: &SamplingOptions,
-    warned: &mut bool,
-    printer: &Printer,
+    bar: Option<&ProgressBar>,
 ) -> Result<Vec<Answer>, Failure> {
     let writer = model.writer()?;
-    let bar = printer.draws().then(|| progress(rows.len() as u64));
     let mut answers = Vec::new();
     for rows in rows.chunks(BATCH) {
         let prepare = |row: &Examined| model.prepare_conversation(&row.turns, options);
         let prepared: Vec<Prepared> = rows.iter().map(prepare).collect::<Result<_, _>>()?;
-        for ineffective in prepared.iter().flat_map(|prepared| &prepared.ineffective) {
-            if !std::mem::replace(warned, true) {
-                let flag = ineffective.parameter.replace('_', "-");
-                printer.warn(format_args!("`--{flag}` has no effect: {}", ineffective.reason));
-            }
-        }
         let requests: Vec<_> = prepared.iter().map(|prepared| model.request_of(prepared)).collect::<Result<_, _>>()?;
         let filled = writer.fill_with_certainties(&requests, &mut || !interrupt::pressed());
         let (outcomes, certainties) = filled.map_err(stopped)?;
@@ -242,12 +291,9 @@ fn answer(
             let text = holes.concat().trim().to_owned();
             answers.push(Answer { text, probability: certainty::probability(spans) });
         }
-        if let Some(bar) = &bar {
-            bar.set_position(answers.len() as u64);
+        if let Some(bar) = bar {
+            bar.inc(rows.len() as u64);
         }
-    }
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
     }
     Ok(answers)
 }
@@ -269,15 +315,9 @@ fn lines(who: &str, rows: &[Examined], scores: &[AnswerScores]) -> Vec<Line> {
     all.into_iter().chain(groups.iter().filter_map(of_group)).collect()
 }
 
-/// Writes what was answered, a row in each line.
-fn write(
-    path: &std::path::Path,
-    rows: &[Examined],
-    all: &[Answered],
-    scored: &[(&str, Vec<AnswerScores>)],
-) -> Result<(), Failure> {
-    let failed = |error: &std::io::Error| Failure::of_file("write", path, error);
-    let mut out = AtomicFile::create(path).map_err(|error| failed(&error))?;
+/// What was answered, a row in each line.
+fn json_lines(rows: &[Examined], all: &[Answered], scored: &[(&str, Vec<AnswerScores>)]) -> Result<String, Failure> {
+    let mut lines = String::new();
     for (index, row) in rows.iter().enumerate() {
         for (answered, (who, scores)) in all.iter().zip(scored) {
             let mut line = serde_json::json!({
@@ -297,11 +337,11 @@ fn write(
                 line["entropy"] = agreement.entropy.into();
                 line["probability"] = serde_json::json!(probability);
             }
-            let line = wire::json(&line)?;
-            writeln!(out, "{line}").map_err(|error| failed(&error))?;
+            lines.push_str(&wire::json(&line)?);
+            lines.push('\n');
         }
     }
-    out.finish().map_err(|error| failed(&error))
+    Ok(lines)
 }
 
 fn stopped(error: EvaluateError) -> Failure {

@@ -156,6 +156,14 @@ fn further_drafts_say_how_sure_a_model_is_and_without_them_nothing_changes() {
         let (_, _, answers) = run(&[&drafts[..2], &more[..]].concat());
         assert!(answers.iter().all(|answer| answer[same] == 1.0 && answer["entropy"] == 0.0), "{answers:?}");
     }
+    // A draft is at temperature 1 to its last step, whatever the answer ends with.
+    let (_, _, answers) = run(&["--drafts", "3", "--temperature", "1", "--final-temperature", "0"]);
+    assert!(answers.iter().any(|answer| answer["same_words"] != 1.0), "{answers:?}");
+    // What only drafts follow has an effect.
+    for (more, is_told) in [(&[][..], true), (&["--drafts", "1"], false)] {
+        let told = aquatint(&[&fixed[..], &["--temperature", "0", "--top-p", "0.5"], more].concat()).expect(0).err;
+        assert_eq!(told.contains("`--top-p` has no effect"), is_told, "{told}");
+    }
     let tables = aquatint(&[&fixed[..], &drafts].concat()).expect(0).out;
     assert!(tables.contains(", by 3 further drafts of each answer:\n\n| of | score |"), "{tables}");
     assert!(tables.contains("\n| abstain below | answered % | answers | exact match % |"), "{tables}");
@@ -174,6 +182,10 @@ fn what_asks_for_drafts_without_them_is_refused_or_said() {
         "{refused}"
     );
     assert!(run(&["--baseline", "bm25", "--drafts", "2", "--report", text(&page)], 2).contains("nothing to report"));
+    assert!(run(&[model(), "--drafts", "1001"], 2).contains("`drafts` is 1001; allowed: 0 to 1000"));
+    assert!(run(&[model(), "--limit", "0"], 2).contains("`limit` is 0; allowed: 1 or more"));
+    let both = run(&[model(), "--drafts", "1", "--report", text(&page), "--out", text(&page)], 2);
+    assert!(both.contains("--out and --report are both ") && both.contains("; allowed: two files"), "{both}");
     assert!(run(&[model(), "--drafts", "2", "--near", "1.5"], 2).contains("`near` is 1.5; allowed: 0 to 1"));
     let warned = run(&["--baseline", "bm25", "--drafts", "2", "--near", "0.7"], 0);
     assert!(warned.contains("`--drafts` has no effect: only models write drafts"), "{warned}");

@@ -45,7 +45,7 @@ pub struct DraftFigures {
     pub near: f64,
     /// Where an exact match is right.
     pub exact_match: RightAnswers,
-    /// Where a token F1 of one half or more is right.
+    /// Where a token F1 of one half or more, or an exact match, is right.
     pub token_f1: RightAnswers,
 }
 
@@ -72,7 +72,8 @@ pub fn draft_figures(answers: &[DraftedAnswer], drafts: usize, near: f64) -> Opt
         drafts,
         near,
         exact_match: right_by(|scores| scores.exact_match == 1.0),
-        token_f1: right_by(|scores| scores.token_f1 >= RIGHT_F1),
+        // Texts without a word, such as `A!`, have no F1 and can be the same.
+        token_f1: right_by(|scores| scores.exact_match == 1.0 || scores.token_f1 >= RIGHT_F1),
     })
 }
 
