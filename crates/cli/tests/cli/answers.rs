@@ -160,9 +160,9 @@ fn further_drafts_say_how_sure_a_model_is_and_without_them_nothing_changes() {
     let (_, _, answers) = run(&["--drafts", "3", "--temperature", "1", "--final-temperature", "0"]);
     assert!(answers.iter().any(|answer| answer["same_words"] != 1.0), "{answers:?}");
     // What only drafts follow has an effect.
-    for (more, is_told) in [(&[][..], true), (&["--drafts", "1"], false)] {
-        let told = aquatint(&[&fixed[..], &["--temperature", "0", "--top-p", "0.5"], more].concat()).expect(0).err;
-        assert_eq!(told.contains("`--top-p` has no effect"), is_told, "{told}");
+    for (more, is_reported) in [(&[][..], true), (&["--drafts", "1"], false)] {
+        let warned = aquatint(&[&fixed[..], &["--temperature", "0", "--top-p", "0.5"], more].concat()).expect(0).err;
+        assert_eq!(warned.contains("`--top-p` has no effect"), is_reported, "{warned}");
     }
     let tables = aquatint(&[&fixed[..], &drafts].concat()).expect(0).out;
     assert!(tables.contains(", by 3 further drafts of each answer:\n\n| of | score |"), "{tables}");
