@@ -1,5 +1,6 @@
-//! Atomic writes: a temporary file beside the target, synced, then renamed over it. What is no ordinary file (a pipe, a
-//! terminal) has no content that could stand until then, and nothing may take its place: it is written to directly.
+//! Atomic writes: a temporary file beside the target, synced, then renamed over it. Nothing may take the place of what is no
+//! ordinary file (a pipe, a terminal, a descriptor of a process, whatever stands behind it): it is written to directly, from
+//! beginning to end.
 
 use crate::temporary::{self, Temporary};
 use std::fs::File;
@@ -19,7 +20,7 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
 }
 
 /// A file that is written little by little, in any order, and appears whole under its name when it is finished. Dropped
-/// before, it leaves nothing.
+/// before, it leaves nothing. What is no ordinary file is written in order alone, and keeps what was written.
 #[derive(Debug)]
 pub struct AtomicFile {
     stream: BufWriter<File>,
@@ -73,14 +74,21 @@ impl Write for AtomicFile {
 
 impl Seek for AtomicFile {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        self.stream.seek(position)
+        match self.temporary {
+            Some(_) => self.stream.seek(position),
+            // A descriptor that appends would take it for done.
+            None => Err(io::Error::from(io::ErrorKind::NotSeekable)),
+        }
     }
 }
 
 /// Whether there is something that is no ordinary file: a pipe, a terminal, or a descriptor of a process, such as
 /// `/dev/stdout`, whatever stands behind it. A folder is none of these.
 pub fn is_special(path: &Path) -> bool {
-    let is_descriptor = |path: &Path| path.starts_with("/proc") || path.starts_with("/dev/fd");
+    let is_descriptor = |path: &Path| match path.parent() {
+        Some(folder) => folder == Path::new("/dev/fd") || folder.starts_with("/proc") && folder.ends_with("fd"),
+        None => false,
+    };
     let mut place = path.to_path_buf();
     // As many links as Linux follows.
     for _ in 0..40 {
@@ -128,7 +136,6 @@ mod tests {
         }
     }
 
-    /// A device is written to; a file in its place would be what everybody else finds there.
     /// Standard output is one, also where it goes to an ordinary file, as in `program > file`.
     #[cfg(target_os = "linux")]
     #[test]
@@ -143,8 +150,17 @@ mod tests {
         write_atomically(&link, |out| out.write_all(b"second")).unwrap();
         assert!(link.is_symlink());
         assert_eq!(std::fs::read(&target).unwrap(), b"first, second");
+        // It is written from beginning to end.
+        let sought = write_atomically(&link, |_| Ok(())).and_then(|()| AtomicFile::create(&link)?.rewind());
+        assert_eq!(sought.unwrap_err().kind(), io::ErrorKind::NotSeekable);
+        // Other links of a process lead to files and folders like any others.
+        let elsewhere = Path::new("/proc/self/root").join(target.strip_prefix("/").unwrap());
+        assert!(!is_special(&elsewhere) && !is_special(Path::new("/proc/self/cwd")));
+        write_atomically(&elsewhere, |out| out.write_all(b"third")).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"third");
     }
 
+    /// A device is written to; a file in its place would be what everybody else finds there.
     #[cfg(unix)]
     #[test]
     fn what_is_no_ordinary_file_stays_what_it_is() {
