@@ -1,8 +1,5 @@
 //! One module for each thing that people ask for.
 
-use crate::failure::Failure;
-use std::path::Path;
-
 pub(crate) mod answers;
 pub(crate) mod bench;
 pub(crate) mod bias;
@@ -28,9 +25,3 @@ pub(crate) mod spans;
 pub(crate) mod sudoku;
 pub(crate) mod train;
 pub(crate) mod watermark_key;
-
-/// Writes a file of figures, which appears whole.
-fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let written = aquatint_files::write_atomically(path, |out| out.write_all(text.as_bytes()));
-    written.map_err(|error| Failure::of_file("write", path, &error))
-}

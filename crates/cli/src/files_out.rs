@@ -5,9 +5,9 @@ use crate::credentials::{Signed, Signing};
 use crate::failure::Failure;
 use crate::media::{MediaOut, numbered};
 use crate::wire;
+use crate::written_files::{BegunFile, WrittenFiles, begin, check_distinct};
 use aquatint::{FinishReason, OutputPiece, TemplateCanvas};
-use aquatint_files::{AtomicFile, is_special};
-use std::io::Write;
+use aquatint_files::is_special;
 use std::path::{Path, PathBuf};
 
 /// What the name of a sidecar ends with.
@@ -39,47 +39,13 @@ pub(crate) fn check(arguments: &GenerateArguments) -> Result<(), Failure> {
         }
     }
     let sidecar = text.filter(|_| is_signed).map(sidecar_of);
-    let files = [
+    check_distinct(&[
         ("--text-out", text),
         ("the sidecar of --text-out", sidecar.as_deref()),
         ("--picture-out", media.picture_out.as_deref()),
         ("--sound-out", media.sound_out.as_deref()),
         ("--trace", arguments.trace.as_deref()),
-    ];
-    let files: Vec<(&str, &Path)> = files.into_iter().filter_map(|(name, path)| Some((name, path?))).collect();
-    for (index, (name, path)) in files.iter().enumerate() {
-        if let Some((other, _)) = files[..index].iter().find(|(_, earlier)| earlier == path) {
-            return Err(Failure::new(format!("{other} and {name} are both {}; allowed: two files", path.display())));
-        }
-    }
-    Ok(())
-}
-
-/// Begins a file, so that one that cannot be written is refused before the work.
-pub(crate) fn begin(path: PathBuf) -> Result<(PathBuf, AtomicFile), Failure> {
-    let file = AtomicFile::create(&path).map_err(|error| Failure::of_file("write", &path, &error))?;
-    Ok((path, file))
-}
-
-/// Files that are written and have no name yet: all are there before one gets its name.
-#[derive(Debug, Default)]
-pub(crate) struct WrittenFiles(Vec<(PathBuf, AtomicFile)>);
-
-impl WrittenFiles {
-    /// Writes one whole.
-    pub(crate) fn add(&mut self, path: PathBuf, mut file: AtomicFile, bytes: &[u8]) -> Result<(), Failure> {
-        file.write_all(bytes).map_err(|error| Failure::of_file("write", &path, &error))?;
-        self.0.push((path, file));
-        Ok(())
-    }
-
-    /// Gives them their names.
-    pub(crate) fn finish(self) -> Result<(), Failure> {
-        let finish = |(path, file): (PathBuf, AtomicFile)| {
-            file.finish().map_err(|error| Failure::of_file("write", &path, &error))
-        };
-        self.0.into_iter().try_for_each(finish)
-    }
+    ])
 }
 
 /// Files for what a canvas gives: begun before the work, there when it is done.
@@ -91,8 +57,8 @@ pub(crate) struct FilesOut<'a> {
 
 /// The file of a text, and that of its credentials.
 struct TextOut {
-    text: (PathBuf, AtomicFile),
-    sidecar: Option<(PathBuf, AtomicFile)>,
+    text: BegunFile,
+    sidecar: Option<BegunFile>,
 }
 
 /// Where everything went.
@@ -151,14 +117,14 @@ impl TextOut {
     ) -> Result<Vec<PathBuf>, Failure> {
         // As on standard output.
         let content = format!("{}\n", outcome.text);
-        let (path, file) = self.text;
+        let path = &self.text.0;
         let mut places = vec![path.clone()];
-        if let (Some((place, file)), Some(signing)) = (self.sidecar, signing) {
-            let credentials = signing.sign(&path, Signed::Text(&content), outcome)?;
-            written.add(place.clone(), file, &credentials)?;
-            places.push(place);
+        if let (Some(sidecar), Some(signing)) = (self.sidecar, signing) {
+            let credentials = signing.sign(path, Signed::Text(&content), outcome)?;
+            places.push(sidecar.0.clone());
+            written.add(sidecar, &credentials)?;
         }
-        written.add(path, file, content.as_bytes())?;
+        written.add(self.text, content.as_bytes())?;
         Ok(places)
     }
 }

@@ -33,6 +33,7 @@ mod token_canvas;
 mod training;
 mod watermark;
 mod wire;
+mod written_files;
 
 use arguments::{Arguments, Command, EvalCommand};
 use failure::{Ending, Failure};

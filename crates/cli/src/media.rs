@@ -3,13 +3,12 @@
 use crate::arguments::MediaArguments;
 use crate::drawing::draw;
 use crate::failure::Failure;
-use crate::files_out::WrittenFiles;
 use crate::printer::{Printer, Shown};
 use crate::terminal::Terminal;
+use crate::written_files::{BegunFile, WrittenFiles, begin};
 use aquatint::codec::Picture;
 use aquatint::codec::read_file;
 use aquatint::{FinishReason, MediaFile, MediaFiles, OutputPiece, Template, TemplateCanvas};
-use aquatint_files::AtomicFile;
 use aquatint_vocabulary::{Media, MediaKind};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +35,7 @@ pub(crate) type Content<'a> = dyn Fn(usize, &MediaFile, &Path) -> Result<Vec<u8>
 /// Files for the pictures and sounds that a template makes: begun before the work, there when it is done.
 #[derive(Debug, Default)]
 pub(crate) struct MediaOut {
-    files: Vec<(MediaKind, PathBuf, AtomicFile)>,
+    files: Vec<(MediaKind, BegunFile)>,
 }
 
 impl MediaOut {
@@ -69,9 +68,7 @@ impl MediaOut {
                 return Err(refuse(format!("fewer than 2^64 files, not {count} for each of {canvases} canvases")));
             };
             for number in 1..=count {
-                let path = numbered(path, canvas * count + number, files);
-                let file = AtomicFile::create(&path).map_err(|error| Failure::of_file("write", &path, &error))?;
-                out.files.push((kind, path, file));
+                out.files.push((kind, begin(numbered(path, canvas * count + number, files))?));
             }
         }
         Ok(out)
@@ -103,11 +100,11 @@ impl MediaOut {
             OutputPiece::Text(_) => None,
         });
         for (number, (place, media, is_made)) in media.enumerate() {
-            let Some(index) = files.iter().position(|(kind, ..)| is_made && *kind == media.kind) else { continue };
-            let (_, path, file) = files.remove(index);
-            let content = content(number, media, &path)?;
-            written.add(path.clone(), file, &content)?;
-            *place = Some(path);
+            let Some(index) = files.iter().position(|(kind, _)| is_made && *kind == media.kind) else { continue };
+            let (_, file) = files.remove(index);
+            let content = content(number, media, &file.0)?;
+            *place = Some(file.0.clone());
+            written.add(file, &content)?;
         }
         Ok(places)
     }

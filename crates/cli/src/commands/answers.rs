@@ -2,8 +2,8 @@
 
 use crate::arguments::{AnswersArguments, Baseline, ReportFormat};
 use crate::failure::Failure;
-use crate::files_out::{WrittenFiles, begin};
 use crate::printer::Printer;
+use crate::written_files::ReportFiles;
 use crate::{certainty, interrupt, model, source_report, wire};
 use aquatint::{Model, Prepared, SamplingOptions};
 use aquatint_corpus::{Source, SourceReport};
@@ -83,10 +83,11 @@ pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(),
     if arguments.models.is_empty() && arguments.baseline.is_none() {
         return Err(Failure::new("there is nobody to answer").hint("name a model, or --baseline bm25"));
     }
-    check(arguments)?;
+    if arguments.limit == Some(0) {
+        return Err(Failure::new("`limit` is 0; allowed: 1 or more"));
+    }
     check_drafts(arguments, printer)?;
-    let out = arguments.out.clone().map(begin).transpose()?;
-    let page = arguments.report.clone().map(begin).transpose()?;
+    let files = ReportFiles::begin(arguments.out.as_deref(), arguments.report.as_deref())?;
     let source = Source::new(&arguments.data);
     let (mut rows, counts) = examined(&source, arguments.group.as_deref())?;
     let (path, documents) = (source.path, rows.len() as u64);
@@ -120,14 +121,7 @@ pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(),
         .zip(&scored)
         .filter_map(|(one, (who, scores))| Some((*who, figures(one, scores, arguments)?)))
         .collect();
-    let mut written = WrittenFiles::default();
-    if let Some((path, file)) = out {
-        written.add(path, file, json_lines(&rows, &all, &scored)?.as_bytes())?;
-    }
-    if let Some((path, file)) = page {
-        written.add(path, file, draft_page(&sure).html().as_bytes())?;
-    }
-    written.finish()?;
+    files.write(|| json_lines(&rows, &all, &scored), || draft_page(&sure).html())?;
     match arguments.format {
         ReportFormat::Json => {
             let mut report = serde_json::json!({
@@ -147,19 +141,6 @@ pub(crate) fn run(arguments: &AnswersArguments, printer: &Printer) -> Result<(),
             let tables = sure.iter().map(|(model, figures)| format!("\n{}", draft_tables(model, figures)));
             printer.data(table(&lines) + &tables.collect::<String>())
         }
-    }
-}
-
-/// Refuses no rows, and two files of one name.
-fn check(arguments: &AnswersArguments) -> Result<(), Failure> {
-    if arguments.limit == Some(0) {
-        return Err(Failure::new("`limit` is 0; allowed: 1 or more"));
-    }
-    match &arguments.out {
-        Some(path) if arguments.report.as_ref() == Some(path) => {
-            Err(Failure::new(format!("--out and --report are both {}; allowed: two files", path.display())))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,11 +1,11 @@
 //! `aquatint eval bias`: whom a model wrongs.
 
-use super::write_whole;
 use crate::arguments::{BiasArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::guard;
 use crate::printer::Printer;
 use crate::source_report::counted;
+use crate::written_files::ReportFiles;
 use crate::{interrupt, model, wire};
 use aquatint::guard::Guards;
 use aquatint::{Model, SamplingOptions, Settings};
@@ -38,6 +38,7 @@ pub(crate) fn run(arguments: &BiasArguments, printer: &Printer) -> Result<(), Fa
     if !has_prompts && !arguments.guards.is_empty() {
         printer.warn("`--guard` has no effect: no row is a prompt");
     }
+    let files = ReportFiles::begin(arguments.out.as_deref(), arguments.report.as_deref())?;
     let runtime = arguments.device.runtime(printer)?;
     let checkpoint = model::open(arguments.model.as_deref(), printer)?;
     arguments.device.warn_of_experts(&checkpoint, printer);
@@ -78,12 +79,7 @@ pub(crate) fn run(arguments: &BiasArguments, printer: &Printer) -> Result<(), Fa
         printer.warn(format_args!("{} longer than the model can read left out", counted(too_long, "row")));
     }
     let name = model.checkpoint().origin.to_string();
-    if let Some(path) = &arguments.out {
-        write_whole(path, &(lines.join("\n") + "\n"))?;
-    }
-    if let Some(path) = &arguments.report {
-        write_whole(path, &bias_page(&name, &measured).html())?;
-    }
+    files.write(|| Ok(lines.join("\n") + "\n"), || bias_page(&name, &measured).html())?;
     match arguments.format {
         ReportFormat::Json => {
             let mut report = serde_json::json!({

@@ -1,11 +1,11 @@
 //! `aquatint eval calibration`: how sure a model is, and whether it is right as often.
 
-use super::write_whole;
 use crate::arguments::{CalibrationArguments, ReportFormat};
 use crate::commands::likelihood::prepare;
 use crate::environment::TokenCache;
 use crate::failure::Failure;
 use crate::printer::Printer;
+use crate::written_files::ReportFiles;
 use crate::{interrupt, model, wire};
 use aquatint::{Model, SamplingOptions, Settings};
 use aquatint_corpus::Source;
@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const OTHER_ORDER: &str = "random";
 
 pub(crate) fn run(arguments: &CalibrationArguments, printer: &Printer) -> Result<(), Failure> {
+    let files = ReportFiles::begin(arguments.out.as_deref(), arguments.report.as_deref())?;
     let runtime = arguments.device.runtime(printer)?;
     let checkpoint = model::open(arguments.model.as_deref(), printer)?;
     arguments.device.warn_of_experts(&checkpoint, printer);
@@ -77,12 +78,7 @@ pub(crate) fn run(arguments: &CalibrationArguments, printer: &Printer) -> Result
         _ => error.into(),
     })?;
     let name = model.checkpoint().origin.to_string();
-    if let Some(path) = &arguments.out {
-        write_whole(path, &(lines.join("\n") + "\n"))?;
-    }
-    if let Some(path) = &arguments.report {
-        write_whole(path, &calibration_page(&name, &measured).html())?;
-    }
+    files.write(|| Ok(lines.join("\n") + "\n"), || calibration_page(&name, &measured).html())?;
     match arguments.format {
         ReportFormat::Json => printer.data_line(wire::json(&serde_json::json!({
             "model": name,

@@ -10,6 +10,7 @@ use crate::live::LiveCanvas;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Filled, Session, broken_line, closing_line};
+use crate::written_files::begin;
 use crate::{certainty, credentials, interrupt, media, token_canvas, wire};
 use aquatint::{DenoisingEvent, OutputPiece, Prepared, Template};
 use aquatint_diffusion::TokenId;
@@ -167,6 +168,13 @@ fn print(
     (outcome, pieces): (&wire::Outcome, &[OutputPiece]),
     places: &OutPaths,
 ) -> Result<(), Failure> {
+    // With a sidecar of its own there are two.
+    if let [path] = &places.text[..]
+        && sidecar_of(path).exists()
+    {
+        let sidecar = sidecar_of(path).display().to_string();
+        printer.warn(format_args!("{sidecar} has the content credentials of another file than {}", path.display()));
+    }
     match arguments.format {
         Format::Human => {
             match &outcome.ids {
@@ -175,13 +183,6 @@ fn print(
                 None => media::print(pieces, &places.pieces, printer)?,
             }
             places.text.iter().for_each(|path| printer.note(format_args!("wrote {}", path.display())));
-            // With a sidecar of its own there are two.
-            if let [path] = &places.text[..]
-                && sidecar_of(path).exists()
-            {
-                let sidecar = sidecar_of(path).display().to_string();
-                printer.warn(format_args!("{sidecar} has the content credentials of another text than this one"));
-            }
             Ok(())
         }
         Format::Json => printer.data_line(wire::json(outcome)?),
@@ -227,8 +228,8 @@ struct Trace {
 
 impl Trace {
     fn create(path: &Path) -> Result<Self, Failure> {
-        let out = AtomicFile::create(path).map_err(|error| Failure::of_file("write", path, &error))?;
-        Ok(Self { path: path.to_path_buf(), out })
+        let (path, out) = begin(path.to_path_buf())?;
+        Ok(Self { path, out })
     }
 
     fn line(&mut self, line: &str) -> Result<(), Failure> {

@@ -1,12 +1,12 @@
 //! `aquatint guard-classifier` and `aquatint eval guard`: a classifier that guards, and how often guards refuse.
 
-use super::write_whole;
 use crate::arguments::{EvalGuardArguments, GuardClassifierArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::source_report::counted;
 use crate::{guard, wire};
 use aquatint::guard::{Guards, TrainingSettings, guard_figures, guard_rows, guard_table};
+use aquatint_files::write_atomically;
 
 /// Trains a classifier.
 pub(crate) fn train(arguments: &GuardClassifierArguments, printer: &Printer) -> Result<(), Failure> {
@@ -15,7 +15,9 @@ pub(crate) fn train(arguments: &GuardClassifierArguments, printer: &Printer) -> 
     settings.check()?;
     let rows = guard_rows(&arguments.data)?;
     let classifier = settings.train(&rows)?;
-    write_whole(&arguments.file, &(classifier.to_json()? + "\n"))?;
+    let json = classifier.to_json()? + "\n";
+    write_atomically(&arguments.file, |out| out.write_all(json.as_bytes()))
+        .map_err(|error| Failure::of_file("write", &arguments.file, &error))?;
     let (rows, grams) = (counted(rows.len() as u64, "row"), counted(classifier.size() as u64, "n-gram"));
     printer.note(format_args!("{grams} from {rows}"));
     printer.data_line(arguments.file.display())

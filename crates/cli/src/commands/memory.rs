@@ -1,10 +1,10 @@
 //! `aquatint eval memory`: what a model repeats of its training text.
 
-use super::write_whole;
 use crate::arguments::{MemoryArguments, ReportFormat};
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::source_report::{self, counted};
+use crate::written_files::ReportFiles;
 use crate::{interrupt, model, wire};
 use aquatint::{Model, SamplingOptions};
 use aquatint_corpus::{Source, SourceReport};
@@ -24,6 +24,7 @@ pub(crate) fn run(arguments: &MemoryArguments, printer: &Printer) -> Result<(), 
     if let Some((flag, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
         return Err(Failure::new(format!("`--{flag}` is 0; allowed: 1 or more")));
     }
+    let files = ReportFiles::begin(arguments.out.as_deref(), arguments.report.as_deref())?;
     let secrets = arguments.canaries.as_deref().map(secrets).transpose()?.unwrap_or_default();
     let index = arguments.corpus.as_deref().map(|path| indexed(path, printer)).transpose()?;
     let (mut what, mut texts, mut measured) = (String::new(), Vec::new(), Vec::new());
@@ -53,15 +54,10 @@ pub(crate) fn run(arguments: &MemoryArguments, printer: &Printer) -> Result<(), 
         Some((text, memory))
     };
     let texts: Vec<(String, TextMemory)> = texts.into_iter().filter_map(compared).collect();
-    if let Some(path) = &arguments.out {
-        let line =
-            |(text, memory): &(String, TextMemory)| wire::json(&serde_json::json!({ "text": text, "memory": memory }));
-        let lines: Vec<String> = texts.iter().map(line).collect::<Result<_, _>>()?;
-        write_whole(path, &lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
-    }
-    if let Some(path) = &arguments.report {
-        write_whole(path, &memory_page(&what, &texts, &measured).html())?;
-    }
+    let line =
+        |(text, memory): &(String, TextMemory)| wire::json(&serde_json::json!({ "text": text, "memory": memory }));
+    let lines = || texts.iter().map(|of_text| Ok(line(of_text)? + "\n")).collect();
+    files.write(lines, || memory_page(&what, &texts, &measured).html())?;
     match arguments.format {
         ReportFormat::Json => {
             let all: Vec<&TextMemory> = texts.iter().map(|(_, memory)| memory).collect();

@@ -27,7 +27,10 @@ pub(crate) fn detect(arguments: &DetectArguments, printer: &Printer) -> Result<(
         (ReportFormat::Json, Found::Credentials(credentials)) => {
             printer.data_line(json!({ "credentials": credentials }))
         }
-        (ReportFormat::Json, _) => printer.data_line(json!({ "credentials": null })),
+        (ReportFormat::Json, Found::OfAnother(title)) => {
+            printer.data_line(json!({ "credentials": null, "beside": { "file": beside, "title": title } }))
+        }
+        (ReportFormat::Json, Found::Nothing) => printer.data_line(json!({ "credentials": null })),
         (ReportFormat::Human, Found::Credentials(credentials)) => printer.text(&described(credentials)),
         (ReportFormat::Human, Found::OfAnother(title)) => printer.text(&format!(
             "no content credentials in `{}`; those in `{}` are of another file, `{title}`",
@@ -74,7 +77,8 @@ fn find(arguments: &DetectArguments) -> Result<Found, Failure> {
     let credentials = read_sidecar(&read_file(place)?, &format, &bytes, anchors).map_err(refused_by(place))?;
     // Files of one name that end otherwise have one name for their sidecars.
     let name = file.file_name().map(|name| name.to_string_lossy());
-    let is_of_another = sidecar.is_none() && credentials.title.as_deref() != name.as_deref();
+    let is_of_another =
+        sidecar.is_none() && credentials.title.as_deref().is_some_and(|title| Some(title) != name.as_deref());
     Ok(match (is_of_another, credentials.validity) {
         (true, Validity::Invalid) => Found::OfAnother(in_one_line(&credentials.title.unwrap_or_default())),
         _ => Found::Credentials(Box::new(credentials)),

@@ -184,7 +184,9 @@ fn what_asks_for_drafts_without_them_is_refused_or_said() {
     assert!(run(&["--baseline", "bm25", "--drafts", "2", "--report", text(&page)], 2).contains("nothing to report"));
     assert!(run(&[model(), "--drafts", "1001"], 2).contains("`drafts` is 1001; allowed: 0 to 1000"));
     assert!(run(&[model(), "--limit", "0"], 2).contains("`limit` is 0; allowed: 1 or more"));
-    let both = run(&[model(), "--drafts", "1", "--report", text(&page), "--out", text(&page)], 2);
+    // By whatever name.
+    let again = page.with_file_name(".").join("page.html");
+    let both = run(&[model(), "--drafts", "1", "--report", text(&page), "--out", text(&again)], 2);
     assert!(both.contains("--out and --report are both ") && both.contains("; allowed: two files"), "{both}");
     assert!(run(&[model(), "--drafts", "2", "--near", "1.5"], 2).contains("`near` is 1.5; allowed: 0 to 1"));
     let warned = run(&["--baseline", "bm25", "--drafts", "2", "--near", "0.7"], 0);

@@ -272,9 +272,12 @@ fn a_sidecar_of_another_file_is_said_to_be_that() {
     // Named, they are held against it all the same.
     assert_eq!(detected(&picture, &["--sidecar", text(&sidecar)])["validity"], "invalid");
     let arguments = ["generate", "The [[4]] saw.", "-m", model(), "--seed", "8", "--text-out", text(&path)];
-    let again = aquatint(&arguments).expect(0).err;
-    let warning = format!("warning: {} has the content credentials of another text than this one\n", sidecar.display());
-    assert!(again.contains(&warning), "{again}");
+    let (sidecar, file) = (sidecar.display(), path.display());
+    let warning = format!("warning: {sidecar} has the content credentials of another file than {file}\n");
+    for format in ["human", "json"] {
+        let again = aquatint(&[&arguments[..], &["--format", format]].concat()).expect(0).err;
+        assert!(again.contains(&warning), "{again}");
+    }
 }
 
 #[test]
