@@ -127,5 +127,9 @@ mod tests {
         assert_eq!(thresholds(4), [0.25, 0.5, 0.75, 1.0]);
         assert_eq!((thresholds(1), thresholds(30).len(), thresholds(30)[2]), (vec![1.0], 10, 0.3));
         assert_eq!(draft_figures(&[], 4, 0.5), None);
+        // What a table calls a threshold is one.
+        let eight = draft_figures(&[drafted("fox", "fox", &["fox"; 8], None)], 8, 0.5).unwrap();
+        let table = crate::answers::draft_tables("m", &eight);
+        assert!(table.contains("\n| 0.125 |") && table.contains("\n| 0.875 |"), "{table}");
     }
 }

@@ -69,9 +69,8 @@ impl<'a> Prompts<'a> {
         settings: ContinuationSettings,
     ) -> Result<Self, EvaluateError> {
         let ContinuationSettings { count, length, .. } = settings;
-        let refused_count = || EvaluateError::setting("count", count, format!("1 to {MOST}"));
         if !(1..=MOST).contains(&count) {
-            return Err(refused_count());
+            return Err(EvaluateError::setting("count", count, format!("1 to {MOST}")));
         }
         if length == 0 {
             return Err(EvaluateError::setting("length", length, "1 or more"));
@@ -98,7 +97,7 @@ impl<'a> Prompts<'a> {
             }
             None => {}
         }
-        let all = count.checked_mul(prompts.len()).ok_or_else(refused_count)?;
+        let all = count * prompts.len();
         Ok(Self { writer, settings, prompts, all, too_long })
     }
 

@@ -169,6 +169,7 @@ mod tests {
         assert!((nothing.aurc - 2.0 / 3.0).abs() < 1e-12 && nothing.auroc == Some(0.5));
         assert_eq!(Signal::of_ranks("p", &scored(&[(0.5, true)])).auroc, None);
     }
+
     #[test]
     fn what_has_the_threshold_itself_is_answered() {
         let rows = abstained(&scored(&[(0.25, false), (0.5, true), (1.0, true), (1.0, false)]), [0.5, 1.0]);

@@ -110,7 +110,7 @@ pub(crate) fn abstained_rows(measures: &[&[Abstained]]) -> Vec<Vec<String>> {
     let Some(first) = measures.first() else { return Vec::new() };
     let row = |(index, abstained): (usize, &Abstained)| {
         let mut cells = vec![
-            format!("{}", (100.0 * abstained.below).round() / 100.0),
+            format!("{}", (1000.0 * abstained.below).round() / 1000.0),
             format!("{:.1}", 100.0 * abstained.coverage),
             abstained.accuracy.count.to_string(),
         ];
