@@ -1,4 +1,4 @@
-//! Guidance by a classifier on the model of molecules: towards few rings, held to the grammar.
+//! Guidance by a classifier on the model of molecules: towards few rings, with the grammar and without.
 
 use aquatint::{ClassifierMethod, ClassifierOptions, ConstraintSpec, Model, SamplingOptions};
 use std::ops::ControlFlow;
