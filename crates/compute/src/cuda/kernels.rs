@@ -147,7 +147,7 @@ kernels! {
         columns: i32, rows: In<u32>, ends: In<u32>, ids: In<u32>, d_out: In<f32>, d_table: Out<f32>,
     }
     SumRows = sum_rows { rows: i32, columns: i32, x: In<f32>, x_image: In<bf16>, partial: Out<f32> }
-    AddPartial = add_partial { parts: i32, columns: i32, partial: In<f32>, out: Out<f32> }
+    AddPartial = add_partial { parts: i32, columns: i32, stride: i32, partial: In<f32>, out: Out<f32> }
     RmsNormRows = rms_norm {
         columns: i32, epsilon: f32, x: In<f32>, weight: In<f32>, out: Out<f32>, image: Out<bf16>, inverse_rms: Out<f32>,
     }
@@ -173,15 +173,10 @@ kernels! {
         key_norm: In<f32>, out: Out<f32>, image: Out<bf16>,
     }
     RopeRowsBackward = rope_backward {
-        heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
         positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>,
         key_norm: In<f32>, d_out: In<f32>, d_out_image: In<bf16>, d_packed: Out<f32>, image: Out<bf16>,
-        inverses: Out<f32>,
-    }
-    RopeWeightBackward = rope_backward_weight {
-        rows: i32, heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, first: i32, count: i32,
-        positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, inverses: In<f32>, d_out: In<f32>,
-        d_out_image: In<bf16>, partial: Out<f32>,
+        partial: Out<f32>,
     }
     SumOfSquares = sum_of_squares { count: i64, x: In<f32>, partial: Out<f64> }
     DivideByNorm = divide_by_norm { count: i64, epsilon: f32, partial: In<f64>, x: Out<f32>, image: Out<bf16> }

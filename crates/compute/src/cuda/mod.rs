@@ -51,6 +51,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Threads of a block where nothing speaks for another number.
 const THREADS: u32 = 256;
+/// Threads of a warp.
+const WARP: usize = 32;
 
 /// One NVIDIA GPU as a device.
 #[derive(Debug, Clone)]

@@ -1,13 +1,15 @@
 //! Norms and positions.
 
-use crate::cuda::arguments::In;
+use crate::cuda::arguments::{In, Out};
 use crate::cuda::attention::check_head;
 use crate::cuda::buffer::Written;
 use crate::cuda::kernels::{
     LayerNormRows, LayerNormRowsBackward, LayerNormWeightBackward, RmsNormRows, RmsNormRowsBackward,
-    RmsNormWeightBackward, RopeRows, RopeRowsBackward, RopeWeightBackward,
+    RmsNormWeightBackward, RopeRows, RopeRowsBackward,
 };
-use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
+use crate::cuda::memory::Array;
+use crate::cuda::sums::PARTS;
+use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, WARP, int};
 use crate::{
     AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope,
 };
@@ -150,59 +152,42 @@ impl Norm for Cuda {
         let Rope { shape, positions, packed, norms } = operands;
         check_head(shape.attention);
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
-        let (tables, rows) = (self.rope_table(&shape, positions.largest()), positions.len() / shape.rotation.axes);
-        let (turned, axes, query_factors) = (int(shape.rotation.columns), int(shape.rotation.axes), tables.factors());
-        let inverses = self.scratch::<f32>(rows * (heads + key_value_heads));
+        let (table, rows) = (self.rope_table(&shape, positions.largest()), positions.len() / shape.rotation.axes);
         let (query_norm, key_norm) = both(norms);
         let Written { wide, image } = self.for_products(d_packed);
-        let (positions, table, packed, d_out) =
-            (positions.input(), tables.turns.input(), packed.input(), d_out.either());
-        self.by_row(
-            rows,
-            RopeRowsBackward {
-                heads: int(heads),
-                key_value_heads: int(key_value_heads),
-                size: int(head_size),
-                turned,
-                axes,
-                epsilon: shape.epsilon as f32,
-                value_norm: i32::from(shape.value_norm),
-                positions,
-                table,
-                query_factors,
-                packed,
-                query_norm,
-                key_norm,
-                d_out: d_out.wide,
-                d_out_image: d_out.image,
-                d_packed: wide,
-                image,
-                inverses: inverses.output(),
-            },
-        );
-        let (Some(_), Some(HeadNormGradients { query, key })) = (norms, d_norms) else { return };
-        for (d_weight, first, count) in [(query, 0, heads), (key, heads, key_value_heads)] {
-            self.add_parts(rows, head_size, d_weight.output(), |partial, (_, parts)| {
-                let kernel = RopeWeightBackward {
-                    rows: int(rows),
-                    heads: int(heads),
-                    key_value_heads: int(key_value_heads),
-                    size: int(head_size),
-                    turned,
-                    axes,
-                    first: int(first),
-                    count: int(count),
-                    positions,
-                    table,
-                    query_factors,
-                    packed,
-                    inverses: inverses.input(),
-                    d_out: d_out.wide,
-                    d_out_image: d_out.image,
-                    partial,
-                };
-                self.launch(0, kernel, (parts, 1), THREADS, 0);
-            });
+        let d_out = d_out.either();
+        // A warp for each head, or so many blocks as there are parts of a sum over rows.
+        let warps = THREADS as usize / WARP;
+        let blocks = (rows * (heads + 2 * key_value_heads)).div_ceil(warps).min(PARTS);
+        let d_norms = norms.and(d_norms);
+        let partial = d_norms.as_ref().map(|_| self.scratch::<f32>(blocks * 2 * head_size));
+        let kernel = RopeRowsBackward {
+            rows: int(rows),
+            heads: int(heads),
+            key_value_heads: int(key_value_heads),
+            size: int(head_size),
+            turned: int(shape.rotation.columns),
+            axes: int(shape.rotation.axes),
+            epsilon: shape.epsilon as f32,
+            value_norm: i32::from(shape.value_norm),
+            positions: positions.input(),
+            table: table.turns.input(),
+            query_factors: table.factors(),
+            packed: packed.input(),
+            query_norm,
+            key_norm,
+            d_out: d_out.wide,
+            d_out_image: d_out.image,
+            d_packed: wide,
+            image,
+            partial: partial.as_ref().map_or(Out::none(), Array::output),
+        };
+        let shared = if partial.is_some() { warps * 2 * head_size * size_of::<f32>() } else { 0 };
+        self.launch(0, kernel, (blocks as u32, 1), THREADS, shared);
+        let (Some(partial), Some(HeadNormGradients { query, key })) = (partial, d_norms) else { return };
+        for (which, d_weight) in [query, key].into_iter().enumerate() {
+            let part = partial.input().skip(which * head_size);
+            self.add_partial(blocks, (head_size, 2 * head_size), part, d_weight.output());
         }
     }
 }

@@ -72,6 +72,17 @@ DEVICE double block_total(double value) {
     return parts[0];
 }
 
+// The sum over the warps of a block, at most 32, for each lane, in their order; in the threads of the first warp.
+DEVICE float sum_of_warps(float value) {
+    SHARED float parts[WARP * WARP];
+    __syncthreads();
+    parts[threadIdx.x] = value;
+    __syncthreads();
+    if (threadIdx.x < WARP)
+        for (int at = threadIdx.x + WARP; at < int(blockDim.x); at += WARP) value += parts[at];
+    return value;
+}
+
 // Finite numbers as integers of the same order.
 DEVICE i64 order_of(double value) {
     i64 bits = bits_of(value);

@@ -46,13 +46,16 @@ KERNEL sum_rows(int rows, int columns, const float* x, const u16* x_image, float
     partial[i64(blockIdx.y) * columns + column] = sum;
 }
 
-// `out[c] += Σ_p partial[p, c]`.
-KERNEL add_partial(int parts, int columns, const float* partial, float* out) {
-    int column = blockIdx.x * blockDim.x + threadIdx.x;
-    if (column >= columns) return;
+// `out[c] += Σ_p partial[p, c]`, the rows of which are `stride` apart: a lane for each column in each warp of a block, which
+// adds up every so many-th part.
+KERNEL add_partial(int parts, int columns, int stride, const float* partial, float* out) {
+    int column = blockIdx.x * WARP + threadIdx.x % WARP;
     float sum = 0.0f;
-    for (int part = 0; part < parts; part++) sum += partial[i64(part) * columns + column];
-    out[column] += sum;
+    if (column < columns)
+        for (int part = threadIdx.x / WARP; part < parts; part += blockDim.x / WARP)
+            sum += partial[i64(part) * stride + column];
+    sum = sum_of_warps(sum);
+    if (int(threadIdx.x) < WARP && column < columns) out[column] += sum;
 }
 
 // One block for each row.
@@ -192,17 +195,28 @@ KERNEL_BOUNDED(256, 4) rope(int heads, int key_value_heads, int size, int turned
     }
 }
 
-// As above; keeps `1 / rms` of each query and key head, `[T, H + G]`, for the gradient of the norms' weights.
-KERNEL_BOUNDED(256, 4) rope_backward(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
-                     const u32* positions, const float* table, const float* query_factors, const float* packed,
-                     const float* query_norm, const float* key_norm, const float* d_out, const u16* d_out_image,
-                     float* d_packed, u16* image, float* inverses) {
-    int lane = threadIdx.x % WARP, half = turned / 2;
-    i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const u32* place = positions + row * axes;
-    float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
-    for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
-        i64 first = row * columns + head * size;
+// As above, of the heads of all rows in turn, one warp for each. Where there is a `partial`, `[blocks, 2, size]`, it
+// receives what each block knows of the gradients of both norms' weights, `Σ turned gradient · x / rms`: a warp adds up
+// its heads in shared memory, `[warps, 2, size]`, where a lane has columns of its own, and the block its warps, in order.
+KERNEL_BOUNDED(256, 4) rope_backward(int rows, int heads, int key_value_heads, int size, int turned, int axes,
+                     float epsilon, int value_norm, const u32* positions, const float* table,
+                     const float* query_factors, const float* packed, const float* query_norm, const float* key_norm,
+                     const float* d_out, const u16* d_out_image, float* d_packed, u16* image, float* partial) {
+    DYNAMIC_SHARED(float, sums);
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP, half = turned / 2;
+    int all = heads + 2 * key_value_heads, step = gridDim.x * warps;
+    if (partial) {
+        for (int e = lane; e < 2 * size; e += WARP) sums[warp * 2 * size + e] = 0.0f;
+        __syncwarp();
+    }
+    int row = (blockIdx.x * warps + warp) / all, head = (blockIdx.x * warps + warp) % all;
+    for (; row < rows; row += step / all, head += step % all) {
+        if (head >= all) {
+            head -= all;
+            if (++row >= rows) break;
+        }
+        const u32* place = positions + i64(row) * axes;
+        i64 first = (i64(row) * all + head) * size;
         const float* x = packed + first;
         auto g = [&](int e) { return get(d_out, d_out_image, first + e); };
         bool value = head >= heads + key_value_heads;
@@ -212,7 +226,7 @@ KERNEL_BOUNDED(256, 4) rope_backward(int heads, int key_value_heads, int size, i
         }
         const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
         int pairs = value ? 0 : half, behind = value ? 0 : turned;
-        float factor = head < heads ? query_factor : 1.0f;
+        float factor = query_factors && head < heads ? query_factors[place[0]] : 1.0f;
         float inverse = 1.0f, pull = 0.0f;
         if (weight || value) {
             float squares = 0.0f, product = 0.0f;
@@ -230,52 +244,34 @@ KERNEL_BOUNDED(256, 4) rope_backward(int heads, int key_value_heads, int size, i
             }
             inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
             pull = inverse * inverse * inverse * warp_sum(product) / size;
-            if (lane == 0 && !value) inverses[row * (heads + key_value_heads) + head] = inverse;
         }
+        float* sum = partial && !value ? sums + (warp * 2 + (head < heads ? 0 : 1)) * size : nullptr;
         for (int pair = lane; pair < pairs; pair += WARP) {
             const float* turn = turn_of(table, turned, place, axes, pair);
             float cosine = turn[0], sine = turn[1];
             float a = (g(pair) * cosine + g(pair + half) * sine) * factor;
             float b = (g(pair + half) * cosine - g(pair) * sine) * factor;
-            float low = inverse * a * (weight ? weight[pair] : 1.0f) - pull * x[pair];
-            float high = inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * x[pair + half];
-            put(d_packed, image, first + pair, low);
-            put(d_packed, image, first + pair + half, high);
+            float low = x[pair], high = x[pair + half];
+            if (sum) {
+                sum[pair] += a * low * inverse;
+                sum[pair + half] += b * high * inverse;
+            }
+            put(d_packed, image, first + pair, inverse * a * (weight ? weight[pair] : 1.0f) - pull * low);
+            put(d_packed, image, first + pair + half, inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * high);
         }
         for (int e = behind + lane; e < size; e += WARP) {
-            put(d_packed, image, first + e, inverse * g(e) * factor * (weight ? weight[e] : 1.0f) - pull * x[e]);
+            float a = g(e) * factor;
+            if (sum) sum[e] += a * x[e] * inverse;
+            put(d_packed, image, first + e, inverse * a * (weight ? weight[e] : 1.0f) - pull * x[e]);
         }
     }
-}
-
-// `partial[p, e] = Σ turned gradient · x r` over a part of the rows and the heads `first..first + count`; one thread for
-// each element of a head.
-KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int turned, int axes, int first,
-                            int count, const u32* positions, const float* table, const float* query_factors,
-                            const float* packed, const float* inverses, const float* d_out, const u16* d_out_image,
-                            float* partial) {
-    int e = threadIdx.x, half = turned / 2;
-    if (e >= size) return;
-    int pair = e < half ? e : e - half;
-    i64 columns = i64(heads + 2 * key_value_heads) * size;
-    float sum = 0.0f;
-    for (int row = blockIdx.x; row < rows; row += gridDim.x) {
-        const u32* place = positions + i64(row) * axes;
-        const float* turn = turn_of(table, turned, place, axes, pair);
-        float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
-        for (int head = first; head < first + count; head++) {
-            auto g = [&](int e) { return get(d_out, d_out_image, row * columns + head * size + e); };
-            float back = g(e);
-            if (e < half) {
-                back = g(pair) * turn[0] + g(pair + half) * turn[1];
-            } else if (e < turned) {
-                back = g(pair + half) * turn[0] - g(pair) * turn[1];
-            }
-            float inverse = inverses[i64(row) * (heads + key_value_heads) + head];
-            sum += back * (head < heads ? query_factor : 1.0f) * packed[row * columns + head * size + e] * inverse;
-        }
+    if (!partial) return;
+    __syncthreads();
+    for (int e = threadIdx.x; e < 2 * size; e += blockDim.x) {
+        float sum = 0.0f;
+        for (int i = 0; i < warps; i++) sum += sums[i * 2 * size + e];
+        partial[i64(blockIdx.x) * 2 * size + e] = sum;
     }
-    partial[i64(blockIdx.x) * size + e] = sum;
 }
 
 // `partial[m, b] = Σ x²` of a part of the `count` elements of each matrix, in f64; `blockIdx.y` is the matrix.
