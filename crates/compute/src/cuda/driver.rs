@@ -126,6 +126,9 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn allocate(&self, bytes: usize) -> Result<Address, DriverError>;
     /// Gives memory back.
     fn free(&self, at: Address);
+    /// What lies there means nothing from now on, as the memory is lent again. A GPU keeps it; an emulation finds who
+    /// reads it.
+    fn forget(&self, _at: Address, _bytes: usize) {}
     /// Copies from the host; the bytes may be changed as soon as the call returns.
     fn write(&self, at: Address, bytes: &[u8]) -> Result<(), DriverError>;
     /// Waits for all earlier work, and copies to the host.

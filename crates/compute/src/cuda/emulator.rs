@@ -23,6 +23,9 @@ type CountFunction = unsafe extern "C" fn() -> u64;
 /// Bytes of shared memory that a block may ask for; a kibibyte is left for what its kernel has by itself.
 pub(super) const MOST_SHARED: u32 = super::nvidia::SHARED as u32 - 1024;
 
+/// What lies in memory that nothing wrote, as in `emulated.h`.
+const UNWRITTEN: u32 = 0xffe5_ffe5;
+
 /// Calls of the driver, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Call {
@@ -64,27 +67,32 @@ fn library() -> Option<&'static Mutex<Library>> {
     let library = LIBRARY.get_or_init(|| {
         let folder = std::env::temp_dir().join(format!("aquatint-emulator-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let (source, object) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
+        let [source, object, shared] = ["cpp", "o", "so"].map(|kind| folder.join("kernels").with_extension(kind));
         std::fs::write(&source, kernels::emulated_source()).unwrap();
         let arguments = [
             "-std=c++17",
             "-O1",
             "-U_FORTIFY_SOURCE",
             "-fno-strict-aliasing",
-            "-ffp-contract=off",
-            "-shared",
+            "-fno-threadsafe-statics",
             "-fPIC",
             "-w",
+            // Calls at each access, which the source itself has.
+            "-fsanitize=thread",
+            "-c",
         ];
-        let mut command = Command::new(std::env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from));
-        let output = command.args(arguments).arg(&source).arg("-o").arg(&object).output();
+        let compiler = || Command::new(std::env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from));
+        let output = compiler().args(arguments).arg(&source).arg("-o").arg(&object).output();
         if let (Err(error), true) = (&output, std::env::var_os("CI").is_some()) {
             panic!("CI is set, and there is no C++ compiler (`CXX` or `c++`) to emulate a GPU with: {error}");
         }
         let output = output.ok()?;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Without the sanitizer, whose library would come with it.
+        let output = compiler().arg("-shared").arg(&object).arg("-o").arg(&shared).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // SAFETY: just made from our own source, which initialises nothing of others'.
-        let library = unsafe { Library::new(&object) }.unwrap();
+        let library = unsafe { Library::new(&shared) }.unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         Some(Mutex::new(library))
     });
@@ -182,6 +190,8 @@ impl Emulator {
         self.check(at, count * width);
         // SAFETY: checked above.
         let bytes = unsafe { std::slice::from_raw_parts(at as *const u8, count * width) };
+        let unwritten = bytes.chunks_exact(width).position(|value| *value == UNWRITTEN.to_le_bytes()[..width.min(4)]);
+        assert_eq!(unwritten, None, "a product reads an element that nothing wrote");
         match dtype {
             DType::F32 => {
                 bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
@@ -190,6 +200,11 @@ impl Emulator {
             DType::F64 => panic!("products are of f32 or bf16, not of {dtype:?}"),
         }
     }
+}
+
+/// From now on nothing wrote this memory.
+fn forget(memory: &mut [u128]) {
+    memory.fill(u128::from(UNWRITTEN) * 0x0000_0001_0000_0001_0000_0001_0000_0001);
 }
 
 impl Driver for Emulator {
@@ -201,14 +216,19 @@ impl Driver for Emulator {
         if bytes > free {
             return Err(DriverError::OutOfMemory { requested: bytes, free });
         }
-        // Not a number, so that a read of unwritten memory is found.
-        let mut memory = vec![u128::MAX; bytes.div_ceil(16)];
+        let mut memory = vec![0; bytes.div_ceil(16)];
+        forget(&mut memory);
         let at = memory.as_mut_ptr() as Address;
         self.memory.lock().unwrap().insert(at, memory);
         Ok(at)
     }
     fn free(&self, at: Address) {
         assert!(self.memory.lock().unwrap().remove(&at).is_some(), "{at:#x} was given back twice");
+    }
+    fn forget(&self, at: Address, bytes: usize) {
+        self.check(at, bytes);
+        // SAFETY: checked above, and memory is whole numbers of 16 bytes.
+        forget(unsafe { std::slice::from_raw_parts_mut(at as *mut u128, bytes / 16) });
     }
     fn write(&self, at: Address, bytes: &[u8]) -> Result<(), DriverError> {
         self.check(at, bytes.len());

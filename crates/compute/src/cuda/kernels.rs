@@ -12,8 +12,15 @@ pub(super) fn source() -> String {
 #[cfg(test)]
 pub(super) const INSTRUCTIONS: &str = include_str!("kernels/instructions.cu");
 #[cfg(test)]
-const INSTRUCTION_NAMES: [&str; 6] =
-    ["try_load_matrices", "try_shared_banks", "try_multiply", "try_numbers", "try_copies", "try_beyond"];
+const INSTRUCTION_NAMES: [&str; 7] = [
+    "try_load_matrices",
+    "try_shared_banks",
+    "try_multiply",
+    "try_numbers",
+    "try_copies",
+    "try_beyond",
+    "try_unwritten",
+];
 
 /// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name,
 /// another that returns the types that it takes, and what the last launch was found to do.

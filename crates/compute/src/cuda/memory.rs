@@ -75,6 +75,7 @@ impl Pool {
         let size = rounded(bytes);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((size, at)) = free.lend(size) {
+            self.driver.forget(at, size);
             return Ok(Allocation { at, size, pool: Arc::clone(self) });
         }
         // One that is too small makes room, so that there are no more buffers than are in use at one time.
