@@ -268,4 +268,12 @@ proptest! {
         // A row that occurs several times adds up to `asked` times it.
         agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))?;
     }
+
+    #[test]
+    fn many_rows_of_few_ids_are_added_up(rows in 1..3_usize, columns in 1..40_usize, requested in 900..1500_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let table = numbers.many(rows * columns);
+        let ids: Vec<u32> = (0..requested).map(|_| numbers.below(rows)).collect();
+        agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))?;
+    }
 }

@@ -151,7 +151,8 @@ kernels! {
         out: Out<f32>,
     }
     ScatterAdd = scatter_add {
-        columns: i32, rows: In<u32>, ends: In<u32>, ids: In<u32>, d_out: In<f32>, d_table: Out<f32>,
+        columns: i32, split: i32, rows: In<u32>, ends: In<u32>, ids: In<u32>, d_out: In<f32>, partial: Out<f32>,
+        d_table: Out<f32>,
     }
     SumRows = sum_rows { rows: i32, columns: i32, x: In<f32>, x_image: In<bf16>, partial: Out<f32> }
     AddPartial = add_partial { parts: i32, columns: i32, stride: i32, partial: In<f32>, out: Out<f32> }

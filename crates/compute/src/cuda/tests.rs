@@ -111,6 +111,24 @@ fn attention_in_bf16_rounds_once_and_goes_through_tiles() {
     );
 }
 
+#[test]
+fn rows_of_a_frequent_id_are_shared_out_and_those_of_rare_ones_cost_a_block_each() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let (columns, rows) = (300, 1200);
+    // As in a noisy canvas: the mask at most rows, and tokens that stand at one or two others.
+    let ids: Vec<u32> = (0..rows).map(|row| if row % 6 == 0 { 1 + row / 12 } else { 0 }).collect();
+    let ids = device.upload_indices(&ids).unwrap();
+    let d_out = device.upload(&vec![0.5; columns * rows as usize]).unwrap();
+    let mut d_table = device.zeros(columns * 101).unwrap();
+    driver.calls();
+    device.scatter_add(columns, &d_out, &ids, &mut d_table);
+    let launch = |blocks| Call::Launch("scatter_add", Launch { blocks, threads: 256, shared: 0 });
+    // 1,000 rows of the mask are 32 pieces of at most 32, which are added up in one; 100 other tokens have one each.
+    assert_eq!(driver.calls(), [launch((32 + 100, 2)), launch((1, 2))]);
+    let sums = device.download(&d_table);
+    assert!(sums[..columns].iter().all(|&sum| sum == 500.0) && sums[columns..].iter().all(|&sum| sum == 1.0));
+}
+
 /// Copies of 16 bytes that attention needs and no more, by what rows see: `[forward, backward]`.
 fn needed_copies(tiles: &attention::Tiles, shape: AttentionShape, visibility: &Visibility) -> [usize; 2] {
     let (rows, chunks) = (visibility.len(), tiles.elements / 8);

@@ -7,6 +7,7 @@ use crate::cuda::kernels::{
     ModulationBackward, RoundToLevels, RoundToLevelsBackward, RowFactorsBackward, ScaleRows, ScaledPointsOf,
     ScatterAdd, Silu, SiluBackward, WriteRowsOf,
 };
+use crate::cuda::memory::Array;
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
 use crate::device::halves;
 use crate::{
@@ -66,16 +67,25 @@ impl Elementwise for Cuda {
         });
     }
     fn scatter_add(&self, columns: usize, d_out: &GpuBuffer, ids: &GpuIndices, d_table: &mut GpuBuffer) {
-        let groups = self.grouped(ids);
-        let kernel = ScatterAdd {
-            columns: int(columns),
-            rows: groups.rows.input(),
-            ends: groups.ends.input(),
-            ids: groups.ids.input(),
-            d_out: d_out.input(),
-            d_table: d_table.output(),
-        };
-        self.launch(0, kernel, across(groups.ids.len(), columns), THREADS, 0);
+        let (table, mut rows) = (d_table.output(), d_out.input());
+        // What one launch writes the next one reads.
+        let mut partials: Vec<Array<f32>> = Vec::new();
+        for level in self.levels(ids) {
+            partials.extend((level.split > 0).then(|| self.scratch(level.split * columns)));
+            let partial = partials.last().map_or(Out::none(), Array::output);
+            let kernel = ScatterAdd {
+                columns: int(columns),
+                split: int(level.split),
+                rows: level.rows,
+                ends: level.ends,
+                ids: level.ids,
+                d_out: rows,
+                partial,
+                d_table: table,
+            };
+            self.launch(0, kernel, across(level.pieces, columns), THREADS, 0);
+            rows = partial.input();
+        }
     }
 
     fn glu(&self, activation: Activation, width: usize, gate_up: &GpuBuffer, out: &mut GpuBuffer) {

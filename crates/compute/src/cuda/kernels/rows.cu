@@ -25,16 +25,22 @@ KERNEL scaled_points(i64 count, int size, const float* vectors, const u32* token
     out[i] = scales[row] == 0.0f ? 0.0f : scales[row] * point;
 }
 
-// `d_table[ids[k]] += Σ d_out[rows[i]]` for `i` in `ends[k - 1]..ends[k]`, in that order: equal ids are gathered by the
-// host, so that no two threads add to one place and sums do not depend on which is first.
-KERNEL scatter_add(int columns, const u32* rows, const u32* ends, const u32* ids, const float* d_out, float* d_table) {
-    int column = blockIdx.y * blockDim.x + threadIdx.x;
+// Sums over rows with equal ids. The host has cut each id's rows into pieces, so that no two blocks add to one place, sums
+// do not depend on which is first, and no thread has many rows: piece p has the rows `rows[ends[p - 1]..ends[p]]` of
+// `d_out`, in that order. The first `split` pieces are parts of longer sums, and go to `partial[p]`, whose rows the next
+// launch adds up; of all others `d_table[ids[p]] += Σ`.
+KERNEL scatter_add(int columns, int split, const u32* rows, const u32* ends, const u32* ids, const float* d_out,
+                   float* partial, float* d_table) {
+    int column = blockIdx.y * blockDim.x + threadIdx.x, piece = blockIdx.x;
     if (column >= columns) return;
-    u32 first = blockIdx.x == 0 ? 0 : ends[blockIdx.x - 1], end = ends[blockIdx.x];
-    float* place = d_table + i64(ids[blockIdx.x]) * columns + column;
-    float sum = *place;
+    u32 first = piece == 0 ? 0 : ends[piece - 1], end = ends[piece];
+    float sum = 0.0f;
     for (u32 i = first; i < end; i++) sum += d_out[i64(rows[i]) * columns + column];
-    *place = sum;
+    if (piece < split) {
+        partial[i64(piece) * columns + column] = sum;
+    } else {
+        d_table[i64(ids[piece]) * columns + column] += sum;
+    }
 }
 
 // `partial[p, c] = Σ` of a part of the rows of `x`.
