@@ -21,7 +21,7 @@ mod optimiser;
 pub use attention::{Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, Rows};
 pub(crate) use elementwise::halves;
 pub use elementwise::{
-    Activation, AddColumns, Dropout, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows,
+    Activation, AddColumns, Dropout, Elementwise, Modulation, RowScale, ScaleAdd, ScaledPoints, ShiftScale, WriteRows,
 };
 pub use experts::{
     Combine, Experts, Factor, GroupBackwardWeight, GroupedOperands, RouteBackward, Router, RouterLogits, RouterScore,
@@ -37,7 +37,7 @@ pub use memory::{Columns, Memory, Part};
 pub use norm::{
     HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope, RopeShape,
 };
-pub use optimiser::{AdamW, AdamWState, NewtonSchulz, NewtonSchulzScratch, Optimiser};
+pub use optimiser::{AdamW, AdamWState, AdamWUpdate, NewtonSchulz, NewtonSchulzScratch, Optimiser};
 
 use crate::QuantisedError;
 use std::fmt::{self, Debug};

@@ -12,7 +12,7 @@ use crate::TrainError;
 use crate::muon::{Muon, MuonState, Scratch};
 use crate::recipe::{OptimiserKind, OptimiserRecipe};
 use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor, quantised_state};
-use aquatint_compute::{AdamW, AdamWState, Device, DeviceError, Element};
+use aquatint_compute::{AdamW, AdamWState, AdamWUpdate, Device, DeviceError, Element, Part, ScaleAdd};
 use aquatint_network::{ParameterInfo, Role, TensorData, Weights};
 use std::collections::BTreeMap;
 
@@ -79,6 +79,7 @@ impl<D: Device> Optimiser<D> {
         let gradient_scale = if recipe.clip > 0.0 && norm > recipe.clip { recipe.clip / norm } else { 1.0 };
         let device = weights.device().clone();
         let mut of_shape: BTreeMap<(usize, usize), Vec<MuonState<'_, D>>> = BTreeMap::new();
+        let mut updates = Vec::new();
         for (parameter, moments) in weights.trained_parameters_mut().into_iter().zip(&mut self.moments) {
             let learning_rate = rate * parameter.info.learning_rate_factor;
             match moments {
@@ -102,10 +103,11 @@ impl<D: Device> Optimiser<D> {
                         step,
                     };
                     let state = AdamWState { first, second, parameter: parameter.value };
-                    device.adamw(update, gradient_scale, parameter.gradient, state);
+                    updates.push(AdamWUpdate { step: update, gradient: parameter.gradient, state });
                 }
             }
         }
+        device.adamw_all(gradient_scale, updates)?;
         for (shape, mut matrices) in of_shape {
             if let Some(scratch) = self.scratch.get_mut(&shape) {
                 scratch.update(&device, gradient_scale, &mut matrices)?;
@@ -114,9 +116,11 @@ impl<D: Device> Optimiser<D> {
         weights.normalise_word_vectors();
         let decay = recipe.ema.min((1 + step) as f64 / (10 + step) as f64);
         let trained = weights.parameters().into_iter().filter(|parameter| parameter.info.trainable);
-        for (parameter, average) in trained.zip(&mut self.average) {
-            device.scale_add(1.0 - decay, parameter.value, decay, average);
-        }
+        let averages = trained.zip(&mut self.average).map(|(parameter, average)| {
+            let x = Part::all(parameter.value, device.len(parameter.value));
+            ScaleAdd { a: 1.0 - decay, x, b: decay, y: average }
+        });
+        device.scale_add_all(&mut averages.collect::<Vec<_>>())?;
         // A mean of unit vectors is shorter than they are.
         self.swap_ema(weights);
         weights.normalise_word_vectors();

@@ -39,6 +39,7 @@ pointee! {
     f32: "const float*", "float*";
     f64: "const double*", "double*";
     u32: "const u32*", "u32*";
+    i64: "const i64*", "i64*";
     bf16: "const u16*", "u16*";
     u8: "const u8*", "u8*";
     i8: "const signed char*", "signed char*";

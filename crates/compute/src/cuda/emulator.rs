@@ -8,7 +8,7 @@ use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Launch,
 use super::kernels;
 use crate::DType;
 use libloading::Library;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,8 @@ pub(super) enum Call {
     Launch(&'static str, Launch),
     Multiply(ColumnMajor),
     Read(usize),
+    Clear(usize),
+    Write(usize),
 }
 
 /// How shared memory was used: what was copied there asynchronously, and how matrices were read, eight rows at once,
@@ -142,6 +144,37 @@ impl Cuda {
     }
 }
 
+/// What an emulated GPU is asked to do.
+#[derive(Debug)]
+pub struct Watched(Arc<Emulator>);
+
+impl Watched {
+    /// How often each kernel was launched since the last time, and memory cleared, copied to the GPU and read from it
+    /// (`clear`, `write` and `read`), and products computed (`multiply`).
+    pub fn calls(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for call in std::mem::take(&mut *self.0.calls.lock().unwrap()) {
+            let name = match call {
+                Call::Launch(kernel, _) => kernel,
+                Call::Multiply(_) => "multiply",
+                Call::Read(_) => "read",
+                Call::Clear(_) => "clear",
+                Call::Write(_) => "write",
+            };
+            *counts.entry(name).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+impl Cuda {
+    /// An emulated GPU, and what it is asked to do. `None` where there is no C++ compiler.
+    pub fn watched() -> Option<(Self, Watched)> {
+        let driver = Emulator::new(1 << 30)?;
+        Some((Self::on(Arc::clone(&driver) as _), Watched(driver)))
+    }
+}
+
 impl Emulator {
     /// `None`, said on standard error, where there is no C++ compiler.
     pub(super) fn new(limit: usize) -> Option<Arc<Self>> {
@@ -232,6 +265,7 @@ impl Driver for Emulator {
     }
     fn write(&self, at: Address, bytes: &[u8]) -> Result<(), DriverError> {
         self.check(at, bytes.len());
+        self.record(Call::Write(bytes.len()));
         // SAFETY: checked above; the host's bytes are elsewhere.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at as *mut u8, bytes.len()) };
         Ok(())
@@ -245,6 +279,7 @@ impl Driver for Emulator {
     }
     fn clear(&self, at: Address, bytes: usize) -> Result<(), DriverError> {
         self.check(at, bytes);
+        self.record(Call::Clear(bytes));
         // SAFETY: checked above.
         unsafe { std::ptr::write_bytes(at as *mut u8, 0, bytes) };
         Ok(())
@@ -326,7 +361,9 @@ impl Driver for Emulator {
             }
         }
         let bytes: Vec<u8> = out.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.write(product.out, &bytes)
+        // SAFETY: checked above.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), product.out as *mut u8, bytes.len()) };
+        Ok(())
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 kernels! {
-    /// See `elementwise.cu`; so for all up to [`AdamWUpdate`].
+    /// See `elementwise.cu`; so for all up to [`AdamWAll`].
     RoundToBf16 = round_to_bf16 { count: i64, x: In<f32>, out: Out<bf16> }
     WidenBf16 = widen_bf16 { count: i64, x: In<bf16>, out: Out<f32> }
     CopyBf16 = copy_bf16 { count: i64, x: In<bf16>, out: Out<bf16> }
@@ -132,11 +132,8 @@ kernels! {
         count: i64, columns: i32, a: f32, x: In<f32>, x_stride: i32, accumulate: i32, y_stride: i32, y: Out<f32>,
     }
     AddBias = add_bias { count: i64, columns: i32, bias: In<f32>, out: Out<f32> }
-    AdamWUpdate = adamw {
-        count: i64, rate: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, keep: f32,
-        correction1: f32, correction2: f32, gradient_scale: f32, gradient: In<f32>, first: Out<f32>, second: Out<f32>,
-        parameter: Out<f32>, image: Out<bf16>,
-    }
+    ScaleAddAll = scale_add_all { segments: i32, table: In<i64> }
+    AdamWAll = adamw { segments: i32, table: In<i64>, gradient_scale: f32 }
 
     /// See `rows.cu`; so for all up to [`DivideByNorm`].
     Gather = gather {
@@ -187,6 +184,7 @@ kernels! {
         partial: Out<f32>,
     }
     SumOfSquares = sum_of_squares { count: i64, x: In<f32>, partial: Out<f64> }
+    SumsOfSquares = sums_of_squares { segments: i32, table: In<i64>, partial: Out<f64> }
     DivideByNorm = divide_by_norm { count: i64, epsilon: f32, partial: In<f64>, x: Out<f32>, image: Out<bf16> }
 
     /// See `losses.cu`; so for all up to [`CostRows`].

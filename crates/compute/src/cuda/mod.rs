@@ -22,6 +22,7 @@ mod memory;
 mod nvidia;
 mod prepared;
 mod products;
+mod segments;
 mod sums;
 mod visible;
 
@@ -35,6 +36,8 @@ mod tests;
 pub use buffer::GpuBuffer;
 pub use compile::CompileError;
 pub use driver::GpuFacts;
+#[cfg(any(test, feature = "emulator"))]
+pub use emulator::Watched;
 pub use indices::GpuIndices;
 pub use nvidia::GpuError;
 pub use prepared::GpuMatrix;
@@ -246,6 +249,7 @@ fn int(count: usize) -> i32 {
 trait Plain: Copy + Default {}
 impl Plain for f32 {}
 impl Plain for f64 {}
+impl Plain for i64 {}
 impl Plain for u32 {}
 impl Plain for u8 {}
 impl Plain for bf16 {}

@@ -87,10 +87,11 @@ fn attention_in_bf16_rounds_once_and_goes_through_tiles() {
     let forward = || AttentionOperands { shape, visible: &visible, packed: &packed };
     let launched = || -> Vec<(&str, (u32, u32), u32)> {
         let of = |call| match call {
-            Call::Launch(name, Launch { blocks, shared, .. }) => (name, blocks, shared),
+            Call::Launch(name, Launch { blocks, shared, .. }) => Some((name, blocks, shared)),
+            Call::Write(_) => None,
             other => panic!("{other:?} is no launch"),
         };
-        driver.calls().into_iter().map(of).collect()
+        driver.calls().into_iter().filter_map(of).collect()
     };
     device.attention(forward(), &mut out, &mut sums);
     // Of 150 rows of 64 columns four at once; blocks of 128 rows, beside two stages of 64 keys and their values.
@@ -124,7 +125,7 @@ fn rows_of_a_frequent_id_are_shared_out_and_those_of_rare_ones_cost_a_block_each
     device.scatter_add(columns, &d_out, &ids, &mut d_table);
     let launch = |blocks| Call::Launch("scatter_add", Launch { blocks, threads: 256, shared: 0 });
     // 1,000 rows of the mask are 32 pieces of at most 32, which are added up in one; 100 other tokens have one each.
-    assert_eq!(driver.calls(), [launch((32 + 100, 2)), launch((1, 2))]);
+    assert_eq!(driver.calls()[1..], [launch((32 + 100, 2)), launch((1, 2))]);
     let sums = device.download(&d_table);
     assert!(sums[..columns].iter().all(|&sum| sum == 500.0) && sums[columns..].iter().all(|&sum| sum == 1.0));
 }
@@ -214,7 +215,7 @@ fn bf16_rounds_both_factors_and_multiplies_once() {
         .map(|call| match call {
             Call::Launch(name, _) => (*name).to_owned(),
             Call::Multiply(blas) => format!("{:?} {}×{}×{}", blas.dtype, blas.m, blas.n, blas.k),
-            Call::Read(_) => "read".to_owned(),
+            other => format!("{other:?}"),
         })
         .collect();
     assert_eq!(names, ["round_to_bf16", "round_to_bf16", "Bf16 5×2×3"]);

@@ -26,6 +26,13 @@ pub struct Columns<'a, B: ?Sized> {
     pub first: usize,
 }
 
+impl<'a, B: ?Sized> Part<'a, B> {
+    /// All elements of a buffer that has so many.
+    pub fn all(buffer: &'a B, len: usize) -> Self {
+        Self { buffer, first: 0, len }
+    }
+}
+
 impl<'a, B: ?Sized> Columns<'a, B> {
     /// All columns of a matrix that has so many.
     pub fn all(buffer: &'a B, columns: usize) -> Self {
@@ -92,6 +99,8 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
     fn dtype(&self, buffer: &Self::Buffer) -> DType;
     /// Sets all elements to zero.
     fn clear(&self, buffer: &mut Self::Buffer);
+    /// The same of each of several buffers, at once where that saves launches.
+    fn clear_all(&self, buffers: &mut [Self::Buffer]);
     /// Overwrites `to` by `from`, which is as long, each element rounded to the nearest that `to` holds, ties to even.
     fn convert(&self, from: &Self::Buffer, to: &mut Self::Buffer);
     /// Overwrites elements of `to`, which holds the same numbers, from `first` on.

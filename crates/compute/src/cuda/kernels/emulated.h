@@ -273,6 +273,8 @@ NAME(const double*);
 NAME(double*);
 NAME(const u32*);
 NAME(u32*);
+NAME(const i64*);
+NAME(i64*);
 NAME(const u16*);
 NAME(u16*);
 NAME(const u8*);

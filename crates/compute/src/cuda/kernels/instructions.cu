@@ -71,18 +71,18 @@ KERNEL try_beyond(int word) {
     shared[word] = 7;
 }
 
-// Reads in some way what nothing wrote, or, with `written`, what was written.
-KERNEL try_unwritten(int way, int written, u32* in, u32* out) {
+// A `read` of some kind of what nothing wrote, or, with `written`, of what was written.
+KERNEL try_unwritten(int read, int written, u32* in, u32* out) {
     DYNAMIC_SHARED(u32, shared);
     SHARED u32 array[4 * WARP];
     int place = 4 * threadIdx.x;
     for (int i = 0; written && i < 4; i++) in[place + i] = shared[place + i] = array[place + i] = 7;
-    if (way == 0) out[threadIdx.x] = in[place + 1];
-    if (way == 1) out[threadIdx.x] = shared[place + 1];
-    if (way == 2) out[threadIdx.x] = array[place + 1];
-    if (way == 3) out[threadIdx.x] = reinterpret_cast<const u16*>(in)[2 * place];
-    if (way == 4) out[threadIdx.x] = bits_of(reinterpret_cast<const double*>(in)[place / 2]) != 0;
-    if (way == 5) {
+    if (read == 0) out[threadIdx.x] = in[place + 1];
+    if (read == 1) out[threadIdx.x] = shared[place + 1];
+    if (read == 2) out[threadIdx.x] = array[place + 1];
+    if (read == 3) out[threadIdx.x] = reinterpret_cast<const u16*>(in)[2 * place];
+    if (read == 4) out[threadIdx.x] = bits_of(reinterpret_cast<const double*>(in)[place / 2]) != 0;
+    if (read == 5) {
         // Only the first half is wanted, and only that was written.
         in[place] = in[place + 1] = 7;
         copy_async(shared + place, in + place, 8);

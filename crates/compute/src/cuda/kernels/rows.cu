@@ -295,6 +295,17 @@ KERNEL sum_of_squares(i64 count, const float* x, double* partial) {
     if (threadIdx.x == 0) partial[blockIdx.y * gridDim.x + blockIdx.x] = parts[0];
 }
 
+// `partial[b] = Σ x²` of a part of a segment, `x`, in f64, for each block.
+KERNEL sums_of_squares(int segments, const i64* table, double* partial) {
+    i64 first, step;
+    const i64* segment = segment_of(segments, 3, table, first, step);
+    const float* x = pointer_of<const float>(segment[2]);
+    double sum = 0.0;
+    for (i64 i = first; i < segment[1]; i += step) sum += double(x[i]) * double(x[i]);
+    sum = block_total(sum);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
 // Each matrix of `count` elements divided by its norm; `partial` as above, of as many parts as there are blocks here.
 // `blockIdx.y` is the matrix.
 KERNEL divide_by_norm(i64 count, float epsilon, const double* partial, float* x, u16* image) {
