@@ -7,8 +7,8 @@ use super::*;
 use crate::cpu::Numbers;
 use crate::{
     Activation, AdamW, AdamWState, Attention, AttentionBackward, AttentionOperands, AttentionShape, Bits, Elementwise,
-    Gradients, Linear, LinearOperands, LinearShape, LogitHead, Memory, Optimiser, Parameters, PreparedOperands,
-    Quantised, RopeShape, Tape, Targets, Visibility, WeightFormat, WeightId,
+    Gradients, Linear, LinearOperands, LinearShape, LogitHead, Memory, Norm, Optimiser, Parameters, PreparedOperands,
+    Quantised, RmsNorm, RopeShape, Tape, Targets, Visibility, WeightFormat, WeightId,
 };
 use std::ops::Range;
 
@@ -110,6 +110,18 @@ fn attention_in_bf16_rounds_once_and_goes_through_tiles() {
             ("attention_backward_keys_tiles_64", (2, 2), own + 2 * 32 * 24),
         ]
     );
+}
+
+#[test]
+fn narrow_rows_have_a_warp_each_and_wide_ones_a_block() {
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    for (columns, threads) in [(1, 32), (384, 32), (768, 64), (2048, 128), (5000, 256)] {
+        let x = device.upload(&vec![1.0; 3 * columns]).unwrap();
+        let (mut out, mut inverse) = (device.zeros(3 * columns).unwrap(), device.zeros(3).unwrap());
+        driver.calls();
+        device.rms_norm(RmsNorm { columns, epsilon: 1e-5, x: &x, weight: None }, &mut out, &mut inverse);
+        assert_eq!(driver.calls(), [Call::Launch("rms_norm", Launch { blocks: (3, 1), threads, shared: 0 })]);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Norms and positions.
 
-use crate::cuda::arguments::{In, Out};
+use crate::cuda::arguments::{In, Kernel, Out};
 use crate::cuda::attention::check_head;
 use crate::cuda::buffer::Written;
 use crate::cuda::kernels::{
@@ -13,6 +13,10 @@ use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, WARP, int};
 use crate::{
     AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope,
 };
+
+/// Columns of a row for each thread: with few threads for a row a multiprocessor has many rows under way, and waits for
+/// memory once for all of them.
+const COLUMNS: usize = 16;
 
 /// A null pointer where there is none.
 fn maybe(buffer: Option<&GpuBuffer>) -> In<f32> {
@@ -27,7 +31,8 @@ impl Norm for Cuda {
     fn rms_norm(&self, operands: RmsNorm<'_, GpuBuffer>, out: &mut GpuBuffer, inverse_rms: &mut GpuBuffer) {
         let RmsNorm { columns, epsilon, x, weight } = operands;
         let Written { wide, image } = self.for_products(out);
-        self.by_row(
+        self.by_row_of(
+            columns,
             inverse_rms.len(),
             RmsNormRows {
                 columns: int(columns),
@@ -51,7 +56,8 @@ impl Norm for Cuda {
         let (x, inverse_rms, d_out) = (x.input(), inverse_rms.input(), d_out.input());
         // What reads the gradient of a stream next is the product that added to it.
         let Written { wide, image } = self.for_all(d_x);
-        self.by_row(
+        self.by_row_of(
+            columns,
             rows,
             RmsNormRowsBackward {
                 columns: int(columns),
@@ -74,7 +80,8 @@ impl Norm for Cuda {
     }
     fn layer_norm(&self, operands: LayerNorm<'_, GpuBuffer>, out: &mut GpuBuffer, moments: &mut GpuBuffer) {
         let LayerNorm { columns, epsilon, x, weight } = operands;
-        self.by_row(
+        self.by_row_of(
+            columns,
             moments.len() / 2,
             LayerNormRows {
                 columns: int(columns),
@@ -95,7 +102,8 @@ impl Norm for Cuda {
         let LayerNormBackward { columns, x, weight, moments, d_out, accumulate } = operands;
         let rows = moments.len() / 2;
         let (x, moments, d_out) = (x.input(), moments.input(), d_out.input());
-        self.by_row(
+        self.by_row_of(
+            columns,
             rows,
             LayerNormRowsBackward {
                 columns: int(columns),
@@ -189,5 +197,13 @@ impl Norm for Cuda {
             let part = partial.input().skip(which * head_size);
             self.add_partial(blocks, (head_size, 2 * head_size), part, d_weight.output());
         }
+    }
+}
+
+impl Cuda {
+    /// A block for each of so many rows, of as many warps as their columns need.
+    fn by_row_of<K: Kernel>(&self, columns: usize, rows: usize, kernel: K) {
+        let threads = columns.div_ceil(COLUMNS).next_multiple_of(WARP).clamp(WARP, THREADS as usize);
+        self.launch(0, kernel, (rows as u32, 1), threads as u32, 0);
     }
 }
