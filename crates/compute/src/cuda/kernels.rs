@@ -173,7 +173,7 @@ kernels! {
         rows: i32, columns: i32, x: In<f32>, moments: In<f32>, d_out: In<f32>, partial: Out<f32>,
     }
     RopeRows = rope {
-        heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
         positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>,
         key_norm: In<f32>, out: Out<f32>, image: Out<bf16>,
     }

@@ -125,6 +125,35 @@ fn narrow_rows_have_a_warp_each_and_wide_ones_a_block() {
 }
 
 #[test]
+fn a_rotation_takes_two_heads_to_a_warp_and_its_gradient_sums_those_of_norms_beside_it() {
+    use crate::{HeadNormGradients, HeadNorms, Rope};
+    let Some((driver, device)) = emulated(MEMORY) else { return };
+    let attention = AttentionShape { heads: 4, key_value_heads: 2, head_size: 64 };
+    let shape = RopeShape::new(attention, 1e4, 1e-5);
+    for (rows, forward, backward) in [(3, 2, 2), (2048, 1024, 512)] {
+        let packed = device.upload(&vec![0.5; rows * attention.packed_columns()]).unwrap();
+        let positions = device.upload_indices(&vec![1; rows]).unwrap();
+        let [query, key] = [(); 2].map(|()| device.upload(&[1.0; 64]).unwrap());
+        let [mut d_query, mut d_key] = [(); 2].map(|()| device.zeros(64).unwrap());
+        let mut out = device.zeros(rows * attention.packed_columns()).unwrap();
+        let rope = || {
+            let norms = Some(HeadNorms { query: &query, key: &key });
+            Rope { shape, positions: &positions, packed: &packed, norms }
+        };
+        device.rope(rope(), &mut out);
+        driver.calls();
+        device.rope(rope(), &mut out);
+        let launch = |name, blocks, shared| Call::Launch(name, Launch { blocks: (blocks, 1), threads: 256, shared });
+        assert_eq!(driver.calls(), [launch("rope", forward, 0)]);
+        let d_norms = Some(HeadNormGradients { query: &mut d_query, key: &mut d_key });
+        device.rope_backward(rope(), &packed, &mut out, d_norms);
+        // Sixteen heads of a block have sums of both norms; then each norm has two blocks of 32 columns.
+        let sums = launch("rope_backward", backward, 16 * 2 * 64 * 4);
+        assert_eq!(driver.calls(), [sums, launch("add_partial", 2, 0), launch("add_partial", 2, 0)]);
+    }
+}
+
+#[test]
 fn rows_of_a_frequent_id_are_shared_out_and_those_of_rare_ones_cost_a_block_each() {
     let Some((driver, device)) = emulated(MEMORY) else { return };
     let (columns, rows) = (300, 1200);

@@ -18,6 +18,9 @@ use crate::{
 /// memory once for all of them.
 const COLUMNS: usize = 16;
 
+/// Heads that a block rotates at once: 16 lanes share one, as in `rows.cu`.
+const HEADS: usize = THREADS as usize / 16;
+
 /// A null pointer where there is none.
 fn maybe(buffer: Option<&GpuBuffer>) -> In<f32> {
     buffer.map_or(In::none(), GpuBuffer::input)
@@ -126,12 +129,13 @@ impl Norm for Cuda {
     fn rope(&self, operands: Rope<'_, GpuBuffer, GpuIndices>, out: &mut GpuBuffer) {
         let Rope { shape, positions, packed, norms } = operands;
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
-        let table = self.rope_table(&shape, positions.largest());
+        let (table, rows) = (self.rope_table(&shape, positions.largest()), positions.len() / shape.rotation.axes);
         let (query_norm, key_norm) = both(norms);
         let Written { wide, image } = self.for_attention(shape.attention, out);
         self.by_row(
-            positions.len() / shape.rotation.axes,
+            (rows * (heads + 2 * key_value_heads)).div_ceil(HEADS),
             RopeRows {
+                rows: int(rows),
                 heads: int(heads),
                 key_value_heads: int(key_value_heads),
                 size: int(head_size),
@@ -164,9 +168,8 @@ impl Norm for Cuda {
         let (query_norm, key_norm) = both(norms);
         let Written { wide, image } = self.for_products(d_packed);
         let d_out = d_out.either();
-        // A warp for each head, or so many blocks as there are parts of a sum over rows.
-        let warps = THREADS as usize / WARP;
-        let blocks = (rows * (heads + 2 * key_value_heads)).div_ceil(warps).min(PARTS);
+        // As many blocks as forward, or as there are parts of a sum over rows.
+        let blocks = (rows * (heads + 2 * key_value_heads)).div_ceil(HEADS).min(PARTS);
         let d_norms = norms.and(d_norms);
         let partial = d_norms.as_ref().map(|_| self.scratch::<f32>(blocks * 2 * head_size));
         let kernel = RopeRowsBackward {
@@ -190,7 +193,7 @@ impl Norm for Cuda {
             image,
             partial: partial.as_ref().map_or(Out::none(), Array::output),
         };
-        let shared = if partial.is_some() { warps * 2 * head_size * size_of::<f32>() } else { 0 };
+        let shared = if partial.is_some() { HEADS * 2 * head_size * size_of::<f32>() } else { 0 };
         self.launch(0, kernel, (blocks as u32, 1), THREADS, shared);
         let (Some(partial), Some(HeadNormGradients { query, key })) = (partial, d_norms) else { return };
         for (which, d_weight) in [query, key].into_iter().enumerate() {

@@ -161,82 +161,84 @@ DEVICE const float* turn_of(const float* table, int turned, const u32* place, in
     return table + i64(place[axis]) * turned + 2 * pair;
 }
 
-// One block for each row, one warp for each head in turn. `turned` columns of a head are in pairs; `positions` are
-// `[T, axes]`; `table` holds cosine and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries
-// are multiplied by, `[positions]`.
-KERNEL_BOUNDED(256, 4) rope(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
-            const u32* positions, const float* table, const float* query_factors, const float* packed,
-            const float* query_norm, const float* key_norm, float* out, u16* image) {
-    int lane = threadIdx.x % WARP, half = turned / 2;
-    i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const u32* place = positions + row * axes;
-    float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
-    for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
-        i64 first = row * columns + head * size;
-        const float* x = packed + first;
-        bool value = head >= heads + key_value_heads;
-        const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
-        float inverse = 1.0f;
-        if (weight || (value && value_norm)) {
-            float squares = 0.0f;
-            for (int e = lane; e < size; e += WARP) squares += x[e] * x[e];
-            inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
-        }
-        if (value) {
-            for (int e = lane; e < size; e += WARP) put(out, image, first + e, x[e] * inverse);
-            continue;
-        }
-        float factor = head < heads ? query_factor : 1.0f;
-        for (int pair = lane; pair < half; pair += WARP) {
-            float a = x[pair] * inverse * (weight ? weight[pair] : 1.0f);
-            float b = x[pair + half] * inverse * (weight ? weight[pair + half] : 1.0f);
-            const float* turn = turn_of(table, turned, place, axes, pair);
-            float cosine = turn[0], sine = turn[1];
-            put(out, image, first + pair, (a * cosine - b * sine) * factor);
-            put(out, image, first + pair + half, (a * sine + b * cosine) * factor);
-        }
-        for (int e = turned + lane; e < size; e += WARP) {
-            put(out, image, first + e, x[e] * inverse * (weight ? weight[e] : 1.0f) * factor);
-        }
-    }
+// Lanes that share a head of a row: two heads are under way in each warp, so that it waits for memory once for both.
+#define HEAD_LANES 16
+// The sum over them, in each; all lanes of a warp have to come here.
+DEVICE float head_sum(float value) {
+    for (int offset = HEAD_LANES / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(ALL_LANES, value, offset);
+    return value;
 }
 
-// As above, of the heads of all rows in turn, one warp for each. Where there is a `partial`, `[blocks, 2, size]`, it
-// receives what each block knows of the gradients of both norms' weights, `Σ turned gradient · x / rms`: a warp adds up
-// its heads in shared memory, `[warps, 2, size]`, where a lane has columns of its own, and the block its warps, in order.
+// The heads of all rows, one after another. `turned` columns of a head are in pairs; `positions` are `[T, axes]`; `table`
+// holds cosine and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries are multiplied by,
+// `[positions]`.
+KERNEL_BOUNDED(256, 4) rope(int rows, int heads, int key_value_heads, int size, int turned, int axes, float epsilon,
+            int value_norm, const u32* positions, const float* table, const float* query_factors, const float* packed,
+            const float* query_norm, const float* key_norm, float* out, u16* image) {
+    int lane = threadIdx.x % HEAD_LANES, half = turned / 2, all = heads + 2 * key_value_heads;
+    u32 item = blockIdx.x * (blockDim.x / HEAD_LANES) + threadIdx.x / HEAD_LANES;
+    bool there = item < u32(rows) * all;
+    if (!there) item = 0;
+    int row = item / all, head = item % all;
+    i64 first = i64(item) * size;
+    const float* x = packed + first;
+    float squares = 0.0f;
+    for (int e = lane; e < size; e += HEAD_LANES) squares += x[e] * x[e];
+    squares = head_sum(squares);
+    // What has no head of its own only takes part in the sum.
+    if (!there) return;
+    bool value = head >= heads + key_value_heads;
+    const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
+    float inverse = weight || (value && value_norm) ? 1.0f / sqrtf(squares / size + epsilon) : 1.0f;
+    const u32* place = positions + i64(row) * axes;
+    float factor = query_factors && head < heads ? query_factors[place[0]] : 1.0f;
+    int pairs = value ? 0 : half, behind = value ? 0 : turned;
+    for (int pair = lane; pair < pairs; pair += HEAD_LANES) {
+        float a = x[pair] * inverse * (weight ? weight[pair] : 1.0f);
+        float b = x[pair + half] * inverse * (weight ? weight[pair + half] : 1.0f);
+        const float* turn = turn_of(table, turned, place, axes, pair);
+        float cosine = turn[0], sine = turn[1];
+        put(out, image, first + pair, (a * cosine - b * sine) * factor);
+        put(out, image, first + pair + half, (a * sine + b * cosine) * factor);
+    }
+    for (int e = behind + lane; e < size; e += HEAD_LANES)
+        put(out, image, first + e, x[e] * inverse * (weight ? weight[e] : 1.0f) * factor);
+}
+
+// As above, but that the blocks take the heads of all rows in turn. Where there is a `partial`, `[blocks, 2, size]`, it
+// receives what each block knows of the gradients of both norms' weights, `Σ turned gradient · x / rms`: the lanes of a
+// head add up theirs in shared memory, `[blockDim / HEAD_LANES, 2, size]`, where each has columns of its own, and then
+// the block does, in order.
 KERNEL_BOUNDED(256, 4) rope_backward(int rows, int heads, int key_value_heads, int size, int turned, int axes,
                      float epsilon, int value_norm, const u32* positions, const float* table,
                      const float* query_factors, const float* packed, const float* query_norm, const float* key_norm,
                      const float* d_out, const u16* d_out_image, float* d_packed, u16* image, float* partial) {
     DYNAMIC_SHARED(float, sums);
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP, half = turned / 2;
-    int all = heads + 2 * key_value_heads, step = gridDim.x * warps;
-    if (partial) {
-        for (int e = lane; e < 2 * size; e += WARP) sums[warp * 2 * size + e] = 0.0f;
-        __syncwarp();
-    }
-    int row = (blockIdx.x * warps + warp) / all, head = (blockIdx.x * warps + warp) % all;
-    for (; row < rows; row += step / all, head += step % all) {
-        if (head >= all) {
-            head -= all;
-            if (++row >= rows) break;
-        }
+    int lane = threadIdx.x % HEAD_LANES, teams = blockDim.x / HEAD_LANES, team = threadIdx.x / HEAD_LANES;
+    int half = turned / 2, all = heads + 2 * key_value_heads;
+    float* own = sums + team * 2 * size;
+    for (int e = lane; partial && e < 2 * size; e += HEAD_LANES) own[e] = 0.0f;
+    __syncwarp();
+    u32 items = u32(rows) * all;
+    // Both heads of a warp go on while the first is there.
+    for (u32 pair_item = blockIdx.x * teams + team / 2 * 2; pair_item < items; pair_item += gridDim.x * teams) {
+        u32 item = pair_item + team % 2;
+        bool there = item < items;
+        if (!there) item = pair_item;
+        int row = item / all, head = item % all;
         const u32* place = positions + i64(row) * axes;
-        i64 first = (i64(row) * all + head) * size;
+        i64 first = i64(item) * size;
         const float* x = packed + first;
         auto g = [&](int e) { return get(d_out, d_out_image, first + e); };
         bool value = head >= heads + key_value_heads;
-        if (value && !value_norm) {
-            for (int e = lane; e < size; e += WARP) put(d_packed, image, first + e, g(e));
-            continue;
-        }
         const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
         int pairs = value ? 0 : half, behind = value ? 0 : turned;
         float factor = query_factors && head < heads ? query_factors[place[0]] : 1.0f;
         float inverse = 1.0f, pull = 0.0f;
-        if (weight || value) {
+        bool normed = weight || (value && value_norm);
+        if (query_norm || value_norm) {
             float squares = 0.0f, product = 0.0f;
-            for (int pair = lane; pair < pairs; pair += WARP) {
+            for (int pair = lane; pair < pairs && normed; pair += HEAD_LANES) {
                 const float* turn = turn_of(table, turned, place, axes, pair);
                 float cosine = turn[0], sine = turn[1];
                 float a = (g(pair) * cosine + g(pair + half) * sine) * factor;
@@ -244,15 +246,20 @@ KERNEL_BOUNDED(256, 4) rope_backward(int rows, int heads, int key_value_heads, i
                 squares += x[pair] * x[pair] + x[pair + half] * x[pair + half];
                 product += a * weight[pair] * x[pair] + b * weight[pair + half] * x[pair + half];
             }
-            for (int e = behind + lane; e < size; e += WARP) {
+            for (int e = behind + lane; e < size && normed; e += HEAD_LANES) {
                 squares += x[e] * x[e];
                 product += g(e) * factor * (weight ? weight[e] : 1.0f) * x[e];
             }
-            inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
-            pull = inverse * inverse * inverse * warp_sum(product) / size;
+            squares = head_sum(squares);
+            product = head_sum(product);
+            if (normed) {
+                inverse = 1.0f / sqrtf(squares / size + epsilon);
+                pull = inverse * inverse * inverse * product / size;
+            }
         }
-        float* sum = partial && !value ? sums + (warp * 2 + (head < heads ? 0 : 1)) * size : nullptr;
-        for (int pair = lane; pair < pairs; pair += WARP) {
+        if (!there) continue;
+        float* sum = partial && !value ? own + (head < heads ? 0 : size) : nullptr;
+        for (int pair = lane; pair < pairs; pair += HEAD_LANES) {
             const float* turn = turn_of(table, turned, place, axes, pair);
             float cosine = turn[0], sine = turn[1];
             float a = (g(pair) * cosine + g(pair + half) * sine) * factor;
@@ -265,7 +272,7 @@ KERNEL_BOUNDED(256, 4) rope_backward(int rows, int heads, int key_value_heads, i
             put(d_packed, image, first + pair, inverse * a * (weight ? weight[pair] : 1.0f) - pull * low);
             put(d_packed, image, first + pair + half, inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * high);
         }
-        for (int e = behind + lane; e < size; e += WARP) {
+        for (int e = behind + lane; e < size; e += HEAD_LANES) {
             float a = g(e) * factor;
             if (sum) sum[e] += a * x[e] * inverse;
             put(d_packed, image, first + e, inverse * a * (weight ? weight[e] : 1.0f) - pull * x[e]);
@@ -275,7 +282,7 @@ KERNEL_BOUNDED(256, 4) rope_backward(int rows, int heads, int key_value_heads, i
     __syncthreads();
     for (int e = threadIdx.x; e < 2 * size; e += blockDim.x) {
         float sum = 0.0f;
-        for (int i = 0; i < warps; i++) sum += sums[i * 2 * size + e];
+        for (int i = 0; i < teams; i++) sum += sums[i * 2 * size + e];
         partial[i64(blockIdx.x) * 2 * size + e] = sum;
     }
 }
