@@ -9,6 +9,7 @@
 //! of threads. Lengths of buffers are the caller's duty (the tape's); a device may panic on a wrong one.
 
 mod attention;
+mod connection;
 mod elementwise;
 mod experts;
 mod linear;
@@ -19,6 +20,7 @@ mod norm;
 mod optimiser;
 
 pub use attention::{Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, Rows};
+pub use connection::{Connection, RankPart};
 pub(crate) use elementwise::halves;
 pub use elementwise::{
     Activation, AddColumns, Dropout, Elementwise, Modulation, RowScale, ScaleAdd, ScaledPoints, ShiftScale, WriteRows,

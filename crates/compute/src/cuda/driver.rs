@@ -4,7 +4,9 @@
 //! [`super::nvidia::Nvidia`]; tests put an emulation in its place, so that kernels and host logic run without a GPU.
 
 use super::arguments::Argument;
+use super::nccl;
 use crate::DType;
+use std::ffi::c_void;
 use std::fmt::Debug;
 
 /// Where something lies in the device's memory.
@@ -139,6 +141,14 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn launch(&self, kernel: &'static str, launch: Launch, arguments: &[Argument]) -> Result<(), DriverError>;
     /// Multiplies.
     fn multiply(&self, product: &Product) -> Result<(), DriverError>;
+    /// Waits for all earlier work.
+    fn wait(&self) -> Result<(), DriverError>;
+    /// What tells this GPU from every other, on this machine or elsewhere.
+    fn uuid(&self) -> Result<[u8; 16], DriverError>;
+    /// NCCL, where it is installed.
+    fn nccl(&self) -> Option<&'static nccl::Library>;
+    /// Makes this GPU the calling thread's, and gives the stream on which all of its work is, for NCCL.
+    fn stream(&self) -> Result<*mut c_void, DriverError>;
 }
 
 #[cfg(test)]

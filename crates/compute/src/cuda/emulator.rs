@@ -6,6 +6,7 @@ use super::algorithms::{Algorithm, Algorithms};
 use super::arguments::Argument;
 use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Product};
 use super::kernels;
+use super::nccl;
 use crate::DType;
 use libloading::Library;
 use std::collections::{BTreeMap, HashMap};
@@ -13,12 +14,14 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 type SignatureFunction = unsafe extern "C" fn(*const c_char) -> *const c_char;
 type LaunchFunction = unsafe extern "C" fn(*const c_char, u32, u32, u32, u32, *mut *mut c_void) -> c_int;
 type TroubleFunction = unsafe extern "C" fn() -> *const c_char;
 type CountFunction = unsafe extern "C" fn() -> u64;
+type RecordedFunction = unsafe extern "C" fn(*mut c_void) -> *const c_char;
 
 /// Bytes of shared memory that a block may ask for; a kibibyte is left for what its kernel has by itself.
 pub(super) const MOST_SHARED: u32 = super::nvidia::SHARED as u32 - 1024;
@@ -51,6 +54,7 @@ pub(super) struct SharedUse {
 #[derive(Debug)]
 pub(super) struct Emulator {
     facts: GpuFacts,
+    uuid: u128,
     memory: Mutex<HashMap<Address, Vec<u128>>>,
     calls: Mutex<Vec<Call>>,
     shared_use: Mutex<SharedUse>,
@@ -66,39 +70,51 @@ pub(super) struct Emulator {
 /// Under `CI` where there is none: what is not tested must not look as if it were.
 fn library() -> Option<&'static Mutex<Library>> {
     static LIBRARY: OnceLock<Option<Mutex<Library>>> = OnceLock::new();
-    let library = LIBRARY.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("aquatint-emulator-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let [source, object, shared] = ["cpp", "o", "so"].map(|kind| folder.join("kernels").with_extension(kind));
-        std::fs::write(&source, kernels::emulated_source()).unwrap();
-        let arguments = [
-            "-std=c++17",
-            "-O1",
-            "-U_FORTIFY_SOURCE",
-            "-fno-strict-aliasing",
-            "-fno-threadsafe-statics",
-            "-fPIC",
-            "-w",
-            // Calls at each access, which the source itself has.
-            "-fsanitize=thread",
-            "-c",
-        ];
-        let compiler = || Command::new(std::env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from));
-        let output = compiler().args(arguments).arg(&source).arg("-o").arg(&object).output();
-        if let (Err(error), true) = (&output, std::env::var_os("CI").is_some()) {
-            panic!("CI is set, and there is no C++ compiler (`CXX` or `c++`) to emulate a GPU with: {error}");
-        }
-        let output = output.ok()?;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        // Without the sanitizer, whose library would come with it.
-        let output = compiler().arg("-shared").arg(&object).arg("-o").arg(&shared).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let compile = || {
         // SAFETY: just made from our own source, which initialises nothing of others'.
-        let library = unsafe { Library::new(&shared) }.unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
-        Some(Mutex::new(library))
-    });
-    library.as_ref()
+        let open = |object: &Path| Mutex::new(unsafe { Library::new(object) }.unwrap());
+        // Calls at each access, which the source itself has.
+        compiled("kernels", &kernels::emulated_source(), &["-fsanitize=thread", "-fno-threadsafe-statics"], open)
+    };
+    LIBRARY.get_or_init(compile).as_ref()
+}
+
+/// A source compiled for this processor, as it is opened; `None` where there is no C++ compiler.
+fn compiled<T>(name: &str, source: &str, checks: &[&str], open: impl Fn(&Path) -> T) -> Option<T> {
+    let folder = std::env::temp_dir().join(format!("aquatint-emulator-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let [file, object, shared] = ["cpp", "o", "so"].map(|kind| folder.join("source").with_extension(kind));
+    std::fs::write(&file, source).unwrap();
+    let arguments =
+        ["-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing", "-ffp-contract=off", "-fPIC", "-w"];
+    let compiler = || Command::new(std::env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from));
+    let output = compiler().args(arguments).args(checks).arg("-c").arg(&file).arg("-o").arg(&object).output();
+    if let (Err(error), true) = (&output, std::env::var_os("CI").is_some()) {
+        panic!("CI is set, and there is no C++ compiler (`CXX` or `c++`) to emulate a GPU with: {error}");
+    }
+    let output = output.ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Without the checks, whose library would come with them.
+    let output = compiler().arg("-shared").arg(&object).arg("-o").arg(&shared).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let opened = open(&shared);
+    std::fs::remove_dir_all(&folder).unwrap();
+    Some(opened)
+}
+
+/// NCCL for threads of this process, compiled once.
+fn nccl_library() -> Option<&'static nccl::Library> {
+    static LIBRARY: OnceLock<Option<nccl::Library>> = OnceLock::new();
+    let compile = || compiled("nccl", include_str!("emulated_nccl.cpp"), &[], |object| nccl::Library::open(&[object]));
+    LIBRARY.get_or_init(|| compile().flatten()).as_ref()
+}
+
+/// What a rank of it was called with.
+pub(super) fn nccl_calls(communicator: &nccl::Communicator) -> Vec<String> {
+    let (library, communicator) = communicator.parts();
+    // SAFETY: the function has this type, and its text ends with a zero and stays until the next call.
+    let text = unsafe { CStr::from_ptr(library.get::<RecordedFunction>(b"recorded").unwrap()(communicator)) };
+    text.to_string_lossy().lines().map(str::to_owned).collect()
 }
 
 /// The types that a kernel's source says it takes; `None` for what is none.
@@ -184,8 +200,10 @@ impl Emulator {
         }
         let facts =
             GpuFacts { ordinal: 0, name: "emulated".to_owned(), capability: (9, 0), memory: limit, driver: 13000 };
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let uuid = u128::from(COUNT.fetch_add(1, Ordering::Relaxed));
         let (memory, calls, shared_use) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Some(Arc::new(Self { facts, memory, calls, shared_use, limit, library: None }))
+        Some(Arc::new(Self { facts, uuid, memory, calls, shared_use, limit, library: None }))
     }
 
     /// Calls since the last time.
@@ -364,6 +382,18 @@ impl Driver for Emulator {
         // SAFETY: checked above.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), product.out as *mut u8, bytes.len()) };
         Ok(())
+    }
+    fn wait(&self) -> Result<(), DriverError> {
+        Ok(())
+    }
+    fn uuid(&self) -> Result<[u8; 16], DriverError> {
+        Ok(self.uuid.to_le_bytes())
+    }
+    fn nccl(&self) -> Option<&'static nccl::Library> {
+        nccl_library()
+    }
+    fn stream(&self) -> Result<*mut c_void, DriverError> {
+        Ok(std::ptr::null_mut())
     }
 }
 

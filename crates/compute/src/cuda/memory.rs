@@ -138,6 +138,11 @@ impl Pool {
         }
     }
 
+    /// Whose memory it is.
+    pub(super) fn driver(&self) -> &dyn Driver {
+        self.driver.as_ref()
+    }
+
     /// The most bytes that were taken from the driver at one time.
     pub(super) fn peak(&self) -> usize {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).peak

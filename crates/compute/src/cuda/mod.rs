@@ -5,13 +5,15 @@
 //! of a product are rounded to bf16, as on the CPU, and its sums are f32; what products and attention read is kept
 //! rounded, see [`buffer`]. All else, and master weights, are f32 in memory. All work of a device is in one order.
 //!
-//! What a kernel computes is tested without a GPU: [`emulator`] compiles the same source for the processor.
+//! What a kernel computes is tested without a GPU: [`emulator`] compiles the same source for the processor. So is what
+//! several GPUs exchange: an emulated NCCL serves threads of one process.
 
 mod algorithms;
 mod arguments;
 mod attention;
 mod buffer;
 mod compile;
+mod connection;
 mod device;
 mod driver;
 mod indices;
@@ -19,6 +21,7 @@ mod integers;
 mod kernels;
 mod logits;
 mod memory;
+mod nccl;
 mod nvidia;
 mod prepared;
 mod products;
@@ -45,6 +48,7 @@ pub use visible::GpuVisibility;
 
 use crate::{DeviceError, Precision, RopeShape};
 use arguments::{In, Kernel};
+use connection::GpuConnection;
 use driver::{Driver, DriverError, Launch};
 use half::bf16;
 use memory::{Allocation, Array, Pool};
@@ -64,6 +68,8 @@ pub struct Cuda {
     pool: Arc<Pool>,
     rope_tables: Arc<RopeTables>,
     precision: Precision,
+    /// With the GPUs of other ranks.
+    connection: Option<Arc<GpuConnection>>,
 }
 
 /// The tables of each rotation and factor of queries that was met, of which there are few.
@@ -117,7 +123,7 @@ impl Cuda {
 
     fn on(driver: Arc<dyn Driver>) -> Self {
         let pool = Pool::new(Arc::clone(&driver));
-        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32 }
+        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32, connection: None }
     }
 
     /// The same device with its products in another precision.

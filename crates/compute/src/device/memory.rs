@@ -1,6 +1,6 @@
 //! Memory of a device: buffers of real numbers, lists of rows or tokens, and visibilities.
 
-use super::{DType, DeviceError, Element};
+use super::{Connection, DType, DeviceError, Element};
 use crate::Visibility;
 use std::fmt::Debug;
 
@@ -65,6 +65,10 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
     fn describe(&self) -> String;
     /// Whether buffers are in the memory of the host, so that rows get to them without a transfer.
     fn is_host(&self) -> bool;
+    /// Its connection with the devices of other ranks; those that have none exchange through their hosts.
+    fn connection(&self) -> Option<&dyn Connection<Self::Buffer>> {
+        None
+    }
 
     /// A buffer of `len` zeros.
     ///

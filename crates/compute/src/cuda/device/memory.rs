@@ -5,7 +5,7 @@ use crate::cuda::arguments::{In, Out};
 use crate::cuda::buffer::Written;
 use crate::cuda::kernels::{CopyBf16, RoundToBf16, ScaleAddAll, WidenBf16};
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, GpuVisibility};
-use crate::{DType, DeviceError, Memory, Part, Visibility};
+use crate::{Connection, DType, DeviceError, Memory, Part, Visibility};
 use half::bf16;
 
 impl Memory for Cuda {
@@ -16,6 +16,9 @@ impl Memory for Cuda {
 
     fn is_host(&self) -> bool {
         false
+    }
+    fn connection(&self) -> Option<&dyn Connection<GpuBuffer>> {
+        self.connection.as_deref().map(|connection| -> &dyn Connection<GpuBuffer> { connection })
     }
     fn describe(&self) -> String {
         let facts = self.facts();
