@@ -11,6 +11,7 @@
 mod attention;
 mod elementwise;
 mod experts;
+mod later;
 mod linear;
 mod logits;
 mod loss;
@@ -27,6 +28,7 @@ pub use experts::{
     Combine, Experts, Factor, GroupBackwardWeight, GroupedOperands, RouteBackward, Router, RouterLogits, RouterScore,
     RowGroup,
 };
+pub use later::Later;
 pub use linear::{
     BackwardInput, BackwardWeight, GluOperands, Linear, LinearOperands, LinearShape, PreparedBackwardInput,
     PreparedOperands, PreparedValues,

@@ -18,14 +18,14 @@ mod tape;
 mod visibility;
 
 pub use cpu::{Arithmetic, Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared, peak};
-pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuIndices, GpuMatrix, GpuVisibility};
+pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuIndices, GpuMatrix, GpuVisibility, GraphFigures};
 pub use device::{
     Activation, AdamW, AdamWState, AddColumns, Attention, AttentionBackward, AttentionOperands, AttentionRows,
     AttentionShape, BackwardInput, BackwardWeight, Columns, Combine, CostKind, DType, Device, DeviceError, DrawnRow,
     Dropout, Element, Elementwise, Evidence, Experts, Factor, GluOperands, GroupBackwardWeight, GroupedOperands, Head,
-    HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits,
-    Loss, LossGradients, LossRows, Memory, Modulation, NewtonSchulz, NewtonSchulzScratch, Norm, Optimiser, Part,
-    PreparedBackwardInput, PreparedOperands, PreparedValues, RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope,
+    HeadNormGradients, HeadNorms, Later, LayerNorm, LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows,
+    Logits, Loss, LossGradients, LossRows, Memory, Modulation, NewtonSchulz, NewtonSchulzScratch, Norm, Optimiser,
+    Part, PreparedBackwardInput, PreparedOperands, PreparedValues, RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope,
     RopeShape, RouteBackward, Router, RouterLogits, RouterScore, RowCost, RowDraw, RowGroup, RowLoss, RowScale,
     RowSummary, Rows, Sampling, ScaledPoints, ShiftScale, Targets, TokenVectors, WriteRows,
 };

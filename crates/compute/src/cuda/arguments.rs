@@ -12,6 +12,13 @@ pub(super) struct Argument {
     pub(super) bits: u64,
 }
 
+impl Argument {
+    /// Whether it says where something lies.
+    pub(super) fn is_address(&self) -> bool {
+        self.type_name.ends_with('*')
+    }
+}
+
 /// A Rust type that stands for one of CUDA C++.
 pub(super) trait Typed: Copy {
     /// How CUDA C++ writes it.

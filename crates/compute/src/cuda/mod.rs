@@ -14,6 +14,7 @@ mod buffer;
 mod compile;
 mod device;
 mod driver;
+mod graphs;
 mod indices;
 mod integers;
 mod kernels;
@@ -35,6 +36,7 @@ mod tests;
 pub use buffer::GpuBuffer;
 pub use compile::CompileError;
 pub use driver::GpuFacts;
+pub use graphs::GraphFigures;
 pub use indices::GpuIndices;
 pub use nvidia::GpuError;
 pub use prepared::GpuMatrix;
@@ -43,6 +45,7 @@ pub use visible::GpuVisibility;
 use crate::{DeviceError, Precision, RopeShape};
 use arguments::{In, Kernel};
 use driver::{Driver, DriverError, Launch};
+use graphs::Graphs;
 use half::bf16;
 use memory::{Allocation, Array, Pool};
 use nvidia::Nvidia;
@@ -59,6 +62,8 @@ pub struct Cuda {
     pool: Arc<Pool>,
     rope_tables: Arc<RopeTables>,
     precision: Precision,
+    /// What `driver` is, where launches are replayed.
+    graphs: Option<Arc<Graphs>>,
 }
 
 /// The tables of each rotation and factor of queries that was met, of which there are few.
@@ -112,7 +117,24 @@ impl Cuda {
 
     fn on(driver: Arc<dyn Driver>) -> Self {
         let pool = Pool::new(Arc::clone(&driver));
-        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32 }
+        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32, graphs: None }
+    }
+
+    /// The same device, on which sequences of launches that come again are captured as CUDA graphs and replayed. Results are
+    /// the same to the bit.
+    ///
+    /// # Panics
+    /// When it has buffers already: what they are still to be used for would not be in one order with the rest.
+    pub fn with_graphs(self) -> Self {
+        assert!(self.peak_bytes() == 0, "graphs are chosen before a device has buffers");
+        let graphs = Graphs::new(self.driver);
+        let device = Self::on(Arc::<Graphs>::clone(&graphs)).with_precision(self.precision);
+        Self { graphs: Some(graphs), ..device }
+    }
+
+    /// What graphs have done so far; `None` without [`Cuda::with_graphs`].
+    pub fn graph_figures(&self) -> Option<GraphFigures> {
+        self.graphs.as_ref().map(|graphs| graphs.figures())
     }
 
     /// The same device with its products in another precision.
