@@ -333,12 +333,12 @@ impl<D: Device> Learner for Network<D> {
         cost: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
         let Some(learning) = self.learning(input, rows.len())? else { return Ok(()) };
-        let (asked, mut rows) = (rows.len(), rows.to_vec());
-        pad(&mut rows, learning.reader.padded_rows(asked), Clone::clone);
+        let (wanted, mut rows) = (rows.len(), rows.to_vec());
+        pad(&mut rows, learning.reader.padded_rows(wanted), Clone::clone);
         learning.pass(input, &rows, |LearningPass { reader, tape, hidden, requested }, gradients| {
             let evidence = reader.evidence(input, requested)?;
             let read = |index: usize, logits: &mut [f32]| {
-                if index < asked {
+                if index < wanted {
                     softmax_row(logits);
                     cost(index, logits);
                 } else {

@@ -49,16 +49,16 @@ impl<D: Device> Reader<'_, D> {
         queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
     ) -> Result<Vec<RowAnswer>, NetworkError> {
-        let asked = queries.len();
+        let wanted = queries.len();
         let mut queries = queries.to_vec();
-        pad(&mut queries, self.padded_rows(asked), Clone::clone);
+        pad(&mut queries, self.padded_rows(wanted), Clone::clone);
         let read = |index: usize, logits: &mut [f32]| {
-            if index < asked {
+            if index < wanted {
                 read(index, logits);
             }
         };
         let mut answers = self.forward_padded(given, &queries, &read)?;
-        answers.truncate(asked);
+        answers.truncate(wanted);
         Ok(answers)
     }
 

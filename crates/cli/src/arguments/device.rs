@@ -24,8 +24,8 @@ pub(crate) struct DeviceArguments {
     #[arg(long, value_name = "MIB", help_heading = "Computing")]
     pub(crate) expert_memory: Option<u64>,
 
-    /// Capture sequences of GPU launches that repeat as CUDA graphs and replay them; the rows whose logits are wanted are
-    /// padded to few numbers. It has run on an emulated GPU only
+    /// Replay GPU launches that repeat, as CUDA graphs; rows whose logits are wanted are padded to few numbers. Tested
+    /// on an emulated GPU only
     #[arg(long, help_heading = "Computing")]
     pub(crate) graphs: bool,
 }

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replayed_is_what_was_asked_for() {
+    fn what_is_replayed_is_what_was_wanted() {
         let Some((emulator, driver)) = graphs(PATIENT) else { return };
         let [x, y] = [(); 2].map(|()| driver.allocate(16).unwrap());
         write(&*driver, x, 1.0);

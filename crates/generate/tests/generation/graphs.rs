@@ -57,35 +57,33 @@ fn since(before: &GraphFigures, after: &GraphFigures) -> GraphFigures {
     }
 }
 
+/// Canvases of 40 rows of which 24 are open at first: padded to 32, and then to 16.
 #[test]
 fn replays_fill_the_same_canvas_and_leave_few_launches() {
-    let spec = tales(3, 64);
-    for precision in [Precision::F32, Precision::Bf16] {
+    for (precision, is_whole) in [(Precision::F32, false), (Precision::Bf16, true)] {
         let emulated = || Some(Cuda::emulated(None, 0)?.with_precision(precision));
         let (Some(plain), Some(device)) = (emulated(), emulated()) else { return };
-        let device = device.with_graphs();
-        let figures = || device.graph_figures().unwrap();
-        let real =
-            |device: &Cuda| -> Box<dyn Denoiser> { Box::new(Network::new(device.clone(), spec.clone(), 1).unwrap()) };
-        let integers = |device: &Cuda| -> Box<dyn Denoiser> { Box::new(of_integers(device, &spec)) };
-        let networks: [&dyn Fn(&Cuda) -> Box<dyn Denoiser>; 2] = [&real, &integers];
-        for network in networks {
-            let (alone, replaying) = (network(&plain), network(&device));
-            for temperature in [0.0, 0.8] {
-                assert!(fill(&*alone, 14, 50, temperature) == fill(&*replaying, 14, 50, temperature));
+        let (spec, device) = (tales(2, 40), device.with_graphs());
+        let network = |device: &Cuda| -> Box<dyn Denoiser> {
+            if is_whole {
+                Box::new(of_integers(device, &spec))
+            } else {
+                Box::new(Network::new(device.clone(), spec.clone(), 1).unwrap())
             }
-            // Shapes have come by now.
-            let before = figures();
-            assert!(fill(&*alone, 14, 50, 0.8) == fill(&*replaying, 14, 50, 0.8));
-            let during = since(&before, &figures());
-            println!("{precision}: {during:?}");
-            assert_eq!((during.refusal, during.allocations), (None, 0));
-            assert!(
-                during.replayed as f64 > 0.9 * during.calls as f64,
-                "{precision}: {} of {}",
-                during.replayed,
-                during.calls
-            );
-        }
+        };
+        let (alone, replaying) = (network(&plain), network(&device));
+        let expected = fill(&*alone, 16, 24, 0.8);
+        let figures = || device.graph_figures().unwrap();
+        assert!(fill(&*replaying, 16, 24, 0.8) == expected, "{precision}");
+        // What comes once more has come before.
+        let before = figures();
+        assert!(fill(&*replaying, 16, 24, 0.8) == expected, "{precision}");
+        let during = since(&before, &figures());
+        println!("{precision}: {before:?}\nthen {during:?}");
+        assert_eq!((during.refusal, during.allocations), (None, 0));
+        let (calls, replayed) = (during.calls, during.replayed);
+        assert!(replayed as f64 > 0.9 * calls as f64, "{precision}: {replayed} of {calls} calls are replayed");
+        // One copy to the host, and one wait, for each step.
+        assert_eq!(during.reads, 24);
     }
 }
