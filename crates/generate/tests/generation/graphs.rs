@@ -31,12 +31,12 @@ fn of_integers(device: &Cuda, spec: &NetworkSpec) -> InferenceNetwork<Cuda> {
     .unwrap()
 }
 
-/// `steps` tokens, one at each step.
-fn fill(network: &dyn Denoiser, given: usize, steps: usize, temperature: f64) -> Outcome {
+/// Two tokens at each step.
+fn fill(network: &dyn Denoiser, given: usize, steps: usize) -> Outcome {
     let mut canvas = Canvas::new();
     canvas.push_given(&(0..given).map(|token| 2 + token as u32 % 30).collect::<Vec<u32>>());
-    canvas.push_open(steps, false, MASK);
-    let settings = Settings::builder().steps(steps).temperature(temperature).seed(7).build().unwrap();
+    canvas.push_open(2 * steps, false, MASK);
+    let settings = Settings::builder().steps(steps).temperature(0.8).seed(7).build().unwrap();
     let requests = [Request::new(canvas, settings)];
     let mut filled = generate(network, &process(), &requests, &mut |_, _| ControlFlow::Continue(()));
     filled.remove(0).unwrap()
@@ -57,13 +57,13 @@ fn since(before: &GraphFigures, after: &GraphFigures) -> GraphFigures {
     }
 }
 
-/// Canvases of 40 rows of which 24 are open at first: padded to 32, and then to 16.
+/// Canvases of 24 rows of which 20 are open at first: padded to 32, and then to 16.
 #[test]
 fn replays_fill_the_same_canvas_and_leave_few_launches() {
     for (precision, is_whole) in [(Precision::F32, false), (Precision::Bf16, true)] {
         let emulated = || Some(Cuda::emulated(None, 0)?.with_precision(precision));
         let (Some(plain), Some(device)) = (emulated(), emulated()) else { return };
-        let (spec, device) = (tales(2, 40), device.with_graphs());
+        let (spec, device) = (tales(2, 24), device.with_graphs());
         let network = |device: &Cuda| -> Box<dyn Denoiser> {
             if is_whole {
                 Box::new(of_integers(device, &spec))
@@ -72,18 +72,18 @@ fn replays_fill_the_same_canvas_and_leave_few_launches() {
             }
         };
         let (alone, replaying) = (network(&plain), network(&device));
-        let expected = fill(&*alone, 16, 24, 0.8);
+        let expected = fill(&*alone, 4, 10);
         let figures = || device.graph_figures().unwrap();
-        assert!(fill(&*replaying, 16, 24, 0.8) == expected, "{precision}");
+        assert!(fill(&*replaying, 4, 10) == expected, "{precision}");
         // What comes once more has come before.
         let before = figures();
-        assert!(fill(&*replaying, 16, 24, 0.8) == expected, "{precision}");
+        assert!(fill(&*replaying, 4, 10) == expected, "{precision}");
         let during = since(&before, &figures());
         println!("{precision}: {before:?}\nthen {during:?}");
         assert_eq!((during.refusal, during.allocations), (None, 0));
         let (calls, replayed) = (during.calls, during.replayed);
-        assert!(replayed as f64 > 0.9 * calls as f64, "{precision}: {replayed} of {calls} calls are replayed");
+        assert!(replayed as f64 > 0.8 * calls as f64, "{precision}: {replayed} of {calls} calls are replayed");
         // One copy to the host, and one wait, for each step.
-        assert_eq!(during.reads, 24);
+        assert_eq!(during.reads, 10);
     }
 }

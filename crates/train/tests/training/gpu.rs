@@ -115,7 +115,7 @@ fn a_run_that_replays_is_the_one_that_does_not_to_the_bit() {
         let folder = tempfile::tempdir().unwrap();
         let of = |name: &str| {
             let kind = format!("optimiser.kind={optimiser}");
-            let set = [&SET[..], &["run.steps=14", "optimiser.batch=3", &kind]].concat();
+            let set = [&SET[..], &["run.steps=12", "optimiser.batch=3", &kind]].concat();
             recipe(&folder.path().join(name), &set)
         };
         let (one, other) = (of("plain"), of("replayed"));
@@ -124,7 +124,7 @@ fn a_run_that_replays_is_the_one_that_does_not_to_the_bit() {
         train(&other, device.clone(), false, &AtomicBool::new(false), &mut |event| {
             if let TrainingEvent::Step(step) = event {
                 let now = device.graph_figures().unwrap();
-                if step.step == 7 {
+                if step.step == 6 {
                     last_steps = Some(now.clone());
                 }
                 figures.push(now);
@@ -136,6 +136,6 @@ fn a_run_that_replays_is_the_one_that_does_not_to_the_bit() {
         let (calls, replayed) = (now.calls - then.calls, now.replayed - then.replayed);
         println!("{optimiser}: {:?}\nthen {then:?}\nthen {now:?}", figures[0]);
         assert_eq!(now.refusal, None);
-        assert!(replayed as f64 > 0.75 * calls as f64, "{optimiser}: {replayed} of {calls} calls are replayed");
+        assert!(replayed as f64 > 0.7 * calls as f64, "{optimiser}: {replayed} of {calls} calls are replayed");
     }
 }
