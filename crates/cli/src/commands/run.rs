@@ -8,7 +8,7 @@ use crate::media::MediaOut;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, broken_line, closing_line};
-use crate::{interrupt, machine, media, wire};
+use crate::{interrupt, machine, media, model, wire};
 use aquatint::{MediaFile, Template};
 use aquatint_generate::FinishReason;
 use std::io::{BufRead, IsTerminal};
