@@ -82,7 +82,7 @@ fn replays_fill_the_same_canvas_and_leave_few_launches() {
         println!("{precision}: {before:?}\nthen {during:?}");
         assert_eq!((during.refusal, during.allocations), (None, 0));
         let (calls, replayed) = (during.calls, during.replayed);
-        assert!(replayed as f64 > 0.8 * calls as f64, "{precision}: {replayed} of {calls} calls are replayed");
+        assert!(replayed as f64 > 0.7 * calls as f64, "{precision}: {replayed} of {calls} calls are replayed");
         // One copy to the host, and one wait, for each step.
         assert_eq!(during.reads, 10);
     }

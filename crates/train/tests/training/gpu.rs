@@ -136,6 +136,6 @@ fn a_run_that_replays_is_the_one_that_does_not_to_the_bit() {
         let (calls, replayed) = (now.calls - then.calls, now.replayed - then.replayed);
         println!("{optimiser}: {:?}\nthen {then:?}\nthen {now:?}", figures[0]);
         assert_eq!(now.refusal, None);
-        assert!(replayed as f64 > 0.7 * calls as f64, "{optimiser}: {replayed} of {calls} calls are replayed");
+        assert!(replayed as f64 > 0.6 * calls as f64, "{optimiser}: {replayed} of {calls} calls are replayed");
     }
 }
