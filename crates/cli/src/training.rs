@@ -4,7 +4,8 @@ use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use crate::source_report::{self, counted};
 use aquatint_train::{
-    CodeFigures, CorpusFigures, Figure, HeldOutPairs, Retrieved, StartFigures, StepFigures, Summary, TrainingEvent,
+    CodeFigures, CorpusFigures, Figure, HeldOutPairs, Retrieved, ShardFigures, StartFigures, StepFigures, Summary,
+    TrainingEvent,
 };
 use aquatint_vocabulary::UnknownText;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -121,6 +122,9 @@ impl TrainingScreen {
         ));
         if let (recomputed @ 1.., layers) = figures.recomputed {
             self.line(&format!("activations of {recomputed} of {layers} layers are recomputed to save memory"));
+        }
+        if let Some(ShardFigures { bytes: shard, ranks }) = figures.shard {
+            self.line(&format!("optimiser: {} of states on this rank, one of {ranks}", bytes(shard)));
         }
         if self.printer.draws() {
             let bar = ProgressBar::with_draw_target(Some(figures.steps), ProgressDrawTarget::stderr());

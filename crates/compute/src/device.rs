@@ -9,6 +9,7 @@
 //! of threads. Lengths of buffers are the caller's duty (the tape's); a device may panic on a wrong one.
 
 mod attention;
+mod connection;
 mod elementwise;
 mod experts;
 mod later;
@@ -20,9 +21,10 @@ mod norm;
 mod optimiser;
 
 pub use attention::{Attention, AttentionBackward, AttentionOperands, AttentionRows, AttentionShape, Rows};
+pub use connection::{Connection, RankPart};
 pub(crate) use elementwise::halves;
 pub use elementwise::{
-    Activation, AddColumns, Dropout, Elementwise, Modulation, RowScale, ScaledPoints, ShiftScale, WriteRows,
+    Activation, AddColumns, Dropout, Elementwise, Modulation, RowScale, ScaleAdd, ScaledPoints, ShiftScale, WriteRows,
 };
 pub use experts::{
     Combine, Experts, Factor, GroupBackwardWeight, GroupedOperands, RouteBackward, Router, RouterLogits, RouterScore,
@@ -39,7 +41,7 @@ pub use memory::{Columns, Memory, Part};
 pub use norm::{
     HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope, RopeShape,
 };
-pub use optimiser::{AdamW, AdamWState, NewtonSchulz, NewtonSchulzScratch, Optimiser};
+pub use optimiser::{AdamW, AdamWState, AdamWUpdate, NewtonSchulz, NewtonSchulzScratch, Optimiser};
 
 use crate::QuantisedError;
 use std::fmt::{self, Debug};

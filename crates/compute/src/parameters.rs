@@ -12,7 +12,8 @@
 
 use crate::on_demand::{Lent, OnDemand, PrepareMatrix};
 use crate::{
-    BackwardWeight, Device, DeviceError, Element, HeadNorms, LinearShape, Part, PreparedValues, Quantised, WeightFormat,
+    BackwardWeight, Device, DeviceError, Element, HeadNorms, LinearShape, Part, PreparedValues, Quantised, ScaleAdd,
+    WeightFormat,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -371,12 +372,8 @@ impl<D: Device> Parameters<D> {
         }
         let (rows, columns) = self.shape(id);
         let mut stacked = self.device.uninitialised(rows * columns)?;
-        let mut start = 0;
-        for &part in &weight.parts {
-            let len = self.shapes[part].0 * columns;
-            self.device.copy(Part { buffer: &self.values[part], first: 0, len }, &mut stacked, start);
-            start += len;
-        }
+        let parts: Vec<(f64, &D::Buffer)> = weight.parts.iter().map(|&part| (1.0, &self.values[part])).collect();
+        self.device.stack(&parts, false, &mut stacked)?;
         // Another thread may have been faster: both made the same.
         Ok(weight.stacked.get_or_init(|| stacked))
     }
@@ -414,9 +411,7 @@ impl<D: Device> Gradients<D> {
 
     /// Sets all gradients to zero.
     pub fn clear(&mut self) {
-        for buffer in &mut self.buffers {
-            self.device.clear(buffer);
-        }
+        self.device.clear_all(&mut self.buffers);
     }
 
     /// The Euclidean norm of all gradients together.
@@ -501,13 +496,22 @@ impl<D: Device> Gradients<D> {
             return Ok(());
         }
         let (_, columns) = parameters.shape(id);
-        let mut first = 0;
+        let (mut places, mut first) = (BTreeMap::<usize, Vec<usize>>::new(), 0);
         for &part in parameters.parts(id) {
-            let len = parameters.shapes[part].0 * columns;
             if parameters.trainable[part] {
-                self.device.add_part(Part { buffer: &whole, first, len }, &mut self.buffers[part])?;
+                places.entry(part).or_default().push(first);
             }
-            first += len;
+            first += parameters.shapes[part].0 * columns;
+        }
+        // A parameter that is several parts, as keys that are values too, receives one share after the other.
+        while !places.is_empty() {
+            let terms = self.buffers.iter_mut().enumerate().filter_map(|(part, y)| {
+                let first = places.get_mut(&part).map(|firsts| firsts.remove(0))?;
+                let len = parameters.shapes[part].0 * columns;
+                Some(ScaleAdd { a: 1.0, x: Part { buffer: &whole, first, len }, b: 1.0, y })
+            });
+            self.device.scale_add_all(&mut terms.collect::<Vec<_>>())?;
+            places.retain(|_, firsts| !firsts.is_empty());
         }
         Ok(())
     }

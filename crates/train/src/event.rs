@@ -217,6 +217,17 @@ pub struct StartFigures {
     pub steps: u64,
     /// The device in words.
     pub device: String,
+    /// Where the states of the optimiser are sharded: what this rank has of them, and their share.
+    pub shard: Option<ShardFigures>,
+}
+
+/// What a rank has of the states of the optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardFigures {
+    /// Bytes of its moments and averages.
+    pub bytes: u64,
+    /// How many ranks there are.
+    pub ranks: usize,
 }
 
 /// Figures of the steps since the last such event.

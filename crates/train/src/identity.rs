@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use toml::{Table, Value};
 
 /// Where the run lies and computes: the same run is moved to another folder, disk or device.
-const PLACE: [&str; 4] = ["output", "data.cache", "run.device", "run.threads"];
+const PLACE: [&str; 5] = ["output", "data.cache", "run.collectives", "run.device", "run.threads"];
 /// How long it goes on, and how often it is looked at: its steps are the same ones.
 const LENGTH: [&str; 9] = [
     "run.steps",
@@ -43,8 +43,8 @@ const RATE: [&str; 6] = [
     "optimiser.lr_schedule",
     "optimiser.warm_up",
 ];
-/// How a batch is spread over time and memory: it is the same batch.
-const SPREAD: [&str; 3] = ["optimiser.accumulate", "optimiser.recompute", "run.activation_memory"];
+/// How a batch is spread over time, memory and ranks: it is the same batch.
+const SPREAD: [&str; 4] = ["optimiser.accumulate", "optimiser.recompute", "optimiser.shard", "run.activation_memory"];
 /// Compared by what is there and not by where it is: see [`Identity::of`].
 const BY_CONTENT: [&str; 4] = ["initial", "data.codecs", "data.vocabulary", "data.vocabulary_bytes"];
 // Not `run.storage`: the models that lie in the folder are replaced only by models with the same `config.json`.

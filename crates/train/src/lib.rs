@@ -58,7 +58,7 @@ pub use codec::Vary;
 pub use error::{Bytes, Difference, RecipeError, TrainError};
 pub use event::{
     CodeFigures, CorpusFigures, Ending, HeldOutPairs, HeldOutSamples, PairFigures, Retrieved, SampleFigures,
-    StartFigures, StepFigures, Summary, TrainingEvent,
+    ShardFigures, StartFigures, StepFigures, Summary, TrainingEvent,
 };
 pub use lr_schedule::learning_rate_factor;
 pub use muon::Muon;

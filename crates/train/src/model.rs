@@ -3,6 +3,7 @@
 use crate::TrainError;
 use crate::objective::{Objective, TrainedModel};
 use crate::optimiser::Optimiser;
+use crate::parallel::Ranks;
 use crate::saved_format::SavedFormat;
 use aquatint_checkpoint::{Checkpoint, GenerationDefaults, Storage, save_adapter, save_learner};
 use aquatint_compute::Device;
@@ -21,14 +22,6 @@ pub(crate) struct Model<'a, D: Device> {
 }
 
 impl<D: Device> Model<'_, D> {
-    /// Does something while the network has its averaged weights.
-    fn with_average<T>(&mut self, work: impl FnOnce(&Self) -> T) -> T {
-        self.optimiser.swap_ema(self.network.weights_mut());
-        let done = work(self);
-        self.optimiser.swap_ema(self.network.weights_mut());
-        done
-    }
-
     /// Saves the weights that the network has at the moment.
     pub(crate) fn save(&self, folder: &Path, objective: &dyn Objective) -> Result<(), TrainError> {
         self.save_described(folder, &|defaults| objective.describe_generation(defaults))
@@ -52,8 +45,16 @@ impl<D: Device> TrainedModel for Model<'_, D> {
         &self.network
     }
 
-    fn save_average(&mut self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError> {
-        self.with_average(|model| model.save_described(folder, describe))
+    fn save_average(
+        &mut self,
+        ranks: &dyn Ranks,
+        folder: &Path,
+        describe: &dyn Fn(&mut GenerationDefaults),
+    ) -> Result<(), TrainError> {
+        self.optimiser.swap_ema(self.network.weights_mut(), ranks)?;
+        let saved = if ranks.rank() == 0 { self.save_described(folder, describe) } else { Ok(()) };
+        self.optimiser.swap_ema(self.network.weights_mut(), ranks)?;
+        saved
     }
 
     fn open(&self, folder: &Path) -> Result<Box<dyn Denoiser>, TrainError> {

@@ -13,7 +13,7 @@
 //! a matrix with more rows than columns the smaller product `XᵀX` is used, which is the same iteration transposed. The
 //! iteration is an operation of the device ([`NewtonSchulz`]), which takes several matrices of one shape together.
 
-use aquatint_compute::{Device, DeviceError, NewtonSchulz, NewtonSchulzScratch, Part};
+use aquatint_compute::{Device, DeviceError, NewtonSchulz, NewtonSchulzScratch, Part, ScaleAdd};
 
 const COEFFICIENTS: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
 const ITERATIONS: usize = 5;
@@ -53,8 +53,6 @@ pub(crate) struct Scratch<D: Device> {
     next: D::Buffer,
     gram: D::Buffer,
     polynomial: D::Buffer,
-    /// One matrix; empty where no more are taken together.
-    one: D::Buffer,
 }
 
 impl<D: Device> Scratch<D> {
@@ -71,7 +69,6 @@ impl<D: Device> Scratch<D> {
             next: device.zeros(together * len)?,
             gram: device.zeros(together * small * small)?,
             polynomial: device.zeros(together * small * small)?,
-            one: device.zeros(if together > 1 { len } else { 0 })?,
         })
     }
 
@@ -91,28 +88,25 @@ impl<D: Device> Scratch<D> {
         gradient_scale: f64,
         matrices: &mut [MuonState<'_, D>],
     ) -> Result<(), DeviceError> {
-        let (len, alone) = (self.rows * self.columns, self.together == 1);
+        let len = self.rows * self.columns;
         for matrices in matrices.chunks_mut(self.together) {
-            for (place, MuonState { step, gradient, momentum, .. }) in matrices.iter_mut().enumerate() {
-                device.scale_add(gradient_scale, gradient, step.momentum, momentum);
-                let x = if alone { &mut self.x } else { &mut self.one };
-                device.clear(x);
-                device.scale_add(gradient_scale, gradient, 1.0, x);
-                device.scale_add(step.momentum, momentum, 1.0, x);
-                if !alone {
-                    device.copy(Part { buffer: &self.one, first: 0, len }, &mut self.x, place * len);
-                }
-            }
+            let momenta = matrices.iter_mut().map(|MuonState { step, gradient, momentum, .. }| {
+                let x = Part::all(*gradient, len);
+                ScaleAdd { a: gradient_scale, x, b: step.momentum, y: &mut **momentum }
+            });
+            device.scale_add_all(&mut momenta.collect::<Vec<_>>())?;
+            let gradients: Vec<_> = matrices.iter().map(|matrix| (gradient_scale, matrix.gradient)).collect();
+            device.stack(&gradients, false, &mut self.x)?;
+            let momenta: Vec<_> = matrices.iter().map(|matrix| (matrix.step.momentum, &*matrix.momentum)).collect();
+            device.stack(&momenta, true, &mut self.x)?;
             self.orthogonalise(device, matrices.len())?;
-            for (place, MuonState { step, parameter, .. }) in matrices.iter_mut().enumerate() {
-                if !alone {
-                    device.copy(Part { buffer: &self.x, first: place * len, len }, &mut self.one, 0);
-                }
-                let x = if alone { &self.x } else { &self.one };
+            let updates = matrices.iter_mut().enumerate().map(|(place, MuonState { step, parameter, .. })| {
                 let size = 0.2 * (self.rows.max(self.columns) as f64).sqrt();
+                let x = Part { buffer: &self.x, first: place * len, len };
                 let keep = 1.0 - step.learning_rate * step.weight_decay;
-                device.scale_add(-step.learning_rate * size, x, keep, parameter);
-            }
+                ScaleAdd { a: -step.learning_rate * size, x, b: keep, y: &mut **parameter }
+            });
+            device.scale_add_all(&mut updates.collect::<Vec<_>>())?;
         }
         Ok(())
     }

@@ -221,11 +221,17 @@ pub trait TrainedModel {
     /// The model with its present weights.
     fn denoiser(&self) -> &dyn Denoiser;
 
-    /// Saves the model with its averaged weights; `describe` adds to its `generation_config.json`.
+    /// Saves the model with its averaged weights, on rank 0; `describe` adds to its `generation_config.json`. All ranks
+    /// call it, as the averages may be sharded; it does not wait until rank 0 has saved.
     ///
     /// # Errors
-    /// When the disk refuses.
-    fn save_average(&mut self, folder: &Path, describe: &dyn Fn(&mut GenerationDefaults)) -> Result<(), TrainError>;
+    /// When the disk refuses, or a rank went away.
+    fn save_average(
+        &mut self,
+        ranks: &dyn Ranks,
+        folder: &Path,
+        describe: &dyn Fn(&mut GenerationDefaults),
+    ) -> Result<(), TrainError>;
 
     /// Opens the model of a folder on the device of the run.
     ///

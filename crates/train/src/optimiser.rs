@@ -7,79 +7,180 @@
 //! head and vectors (norms, biases) follow AdamW without decay, because pulling a rare word's vector to zero between two of
 //! its uses is no regularisation. The average is `e ← β e + (1 − β) w` with `β = min(ema, (1 + step) / (10 + step))`, so that the
 //! first random weights do not linger in it.
+//!
+//! Several ranks may shard the states (`optimiser.shard`): each holds the moments and averages of its [`Shards`] only, updates
+//! these, and gets the other weights from the ranks that updated them. What is saved is the same as without.
 
 use crate::TrainError;
 use crate::muon::{Muon, MuonState, Scratch};
+use crate::parallel::{Exchange, Piece, Ranks, Shards};
 use crate::recipe::{OptimiserKind, OptimiserRecipe};
 use aquatint_checkpoint::{CheckpointError, Exact, RunState, Tensor, quantised_state};
-use aquatint_compute::{AdamW, AdamWState, Device, DeviceError, Element};
-use aquatint_network::{ParameterInfo, Role, TensorData, Weights};
+use aquatint_compute::{AdamW, AdamWState, AdamWUpdate, Device, DeviceError, Element, Part, ScaleAdd};
+use aquatint_network::{Parameter, ParameterInfo, Role, TensorData, Weights};
 use std::collections::BTreeMap;
 
-/// The state of a rule for one parameter.
+/// The rule that updates a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    AdamW,
+    Muon,
+}
+
+impl Rule {
+    /// That of a parameter with this role and shape.
+    pub(crate) fn of(kind: OptimiserKind, role: Role, shape: &[usize]) -> Self {
+        match (kind, role, shape) {
+            (OptimiserKind::Muon, Role::Matrix, [_, _]) => Self::Muon,
+            _ => Self::AdamW,
+        }
+    }
+
+    /// What its moments are called where they are saved.
+    pub(crate) fn moments(self) -> &'static [&'static str] {
+        match self {
+            Self::AdamW => &["first", "second"],
+            Self::Muon => &["momentum"],
+        }
+    }
+
+    /// Whether one rank has to have all of a parameter, also where states are sharded: a matrix that is orthogonalised, and
+    /// vectors that are brought back to length 1.
+    pub(crate) fn takes_whole(self, role: Role) -> bool {
+        self == Self::Muon || role == Role::UnitVectors
+    }
+}
+
+/// One update.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Update {
+    /// Counted from 1.
+    pub(crate) step: u64,
+    pub(crate) learning_rate: f64,
+    /// The gradient's.
+    pub(crate) norm: f64,
+}
+
+/// The state of a rule for what this rank updates of one parameter.
+#[derive(Debug)]
+struct State<D: Device> {
+    piece: Piece,
+    moments: Moments<D>,
+    /// None where no averages are kept.
+    average: Option<D::Buffer>,
+}
+
 #[derive(Debug)]
 enum Moments<D: Device> {
     AdamW { first: D::Buffer, second: D::Buffer },
     Muon { momentum: D::Buffer },
 }
 
-/// The optimisers' state for a whole network, in the order of its parameters.
+impl<D: Device> State<D> {
+    /// The buffers to save, each with the name that it is saved under.
+    fn buffers(&mut self) -> Vec<(&'static str, &mut D::Buffer)> {
+        let mut buffers = match &mut self.moments {
+            Moments::AdamW { first, second } => vec![("first", first), ("second", second)],
+            Moments::Muon { momentum } => vec![("momentum", momentum)],
+        };
+        buffers.extend(self.average.as_mut().map(|average| (AVERAGE, average)));
+        buffers
+    }
+}
+
+/// What averages are saved as.
+const AVERAGE: &str = "average";
+
+/// The optimisers' state for a whole network, or for the shard of a rank.
 #[derive(Debug)]
 pub(crate) struct Optimiser<D: Device> {
     recipe: OptimiserRecipe,
-    /// Of each parameter that learns.
-    moments: Vec<Moments<D>>,
+    /// Of the parameters that learn.
+    shards: Shards,
+    is_sharded: bool,
+    /// In the order of the parameters.
+    states: Vec<State<D>>,
     scratch: BTreeMap<(usize, usize), Scratch<D>>,
-    /// Of each parameter that learns; none where no averages are kept.
-    average: Vec<D::Buffer>,
 }
 
 impl<D: Device> Optimiser<D> {
     /// Divides the network's parameters into the groups of the recipe; the moments of those that learn begin at zero.
-    pub(crate) fn new(weights: &mut Weights<D>, recipe: &OptimiserRecipe) -> Result<Self, TrainError> {
+    pub(crate) fn new(
+        weights: &mut Weights<D>,
+        recipe: &OptimiserRecipe,
+        ranks: &dyn Ranks,
+    ) -> Result<Self, TrainError> {
         weights.set_groups(&recipe.parameter_groups()?)?;
         let device = weights.device();
-        let mut optimiser =
-            Self { recipe: recipe.clone(), moments: Vec::new(), scratch: BTreeMap::new(), average: Vec::new() };
-        let mut of_shape = BTreeMap::new();
-        for parameter in weights.parameters().into_iter().filter(|parameter| parameter.info.trainable) {
-            let length = device.len(parameter.value);
-            let moments = match (recipe.kind, parameter.info.role, parameter.info.shape.as_slice()) {
-                (OptimiserKind::Muon, Role::Matrix, &[rows, columns]) => {
+        let trained: Vec<_> = weights.parameters().into_iter().filter(|parameter| parameter.info.trainable).collect();
+        let rule = |info: &ParameterInfo| Rule::of(recipe.kind, info.role, &info.shape);
+        let extent = |parameter: &Parameter<'_, &D::Buffer>| {
+            (device.len(parameter.value), rule(parameter.info).takes_whole(parameter.info.role))
+        };
+        let extents: Vec<(usize, bool)> = trained.iter().map(extent).collect();
+        let shards = Shards::new(&extents, ranks.size());
+        let is_sharded = recipe.shard && ranks.size() > 1;
+        let own = match is_sharded {
+            true => shards.of_ranks()[ranks.rank()].clone(),
+            false => Shards::new(&extents, 1).of_ranks()[0].clone(),
+        };
+        let (mut states, mut of_shape) = (Vec::new(), BTreeMap::new());
+        for piece in own {
+            let Parameter { info, value, .. } = &trained[piece.parameter];
+            let length = piece.range.len();
+            let moments = match (rule(info), info.shape.as_slice()) {
+                (Rule::Muon, &[rows, columns]) => {
                     *of_shape.entry((rows, columns)).or_insert(0) += 1;
                     Moments::Muon { momentum: device.zeros(length)? }
                 }
                 _ => Moments::AdamW { first: device.zeros(length)?, second: device.zeros(length)? },
             };
-            optimiser.moments.push(moments);
-            if recipe.ema > 0.0 {
-                let mut average = device.zeros(length)?;
-                device.scale_add(1.0, parameter.value, 1.0, &mut average);
-                optimiser.average.push(average);
-            }
+            let average = if recipe.ema > 0.0 { Some(piece.cut(device, value)?) } else { None };
+            states.push(State { piece, moments, average });
         }
+        let mut scratch = BTreeMap::new();
         for (shape, count) in of_shape {
-            optimiser.scratch.insert(shape, Scratch::new(device, shape, count)?);
+            scratch.insert(shape, Scratch::new(device, shape, count)?);
         }
-        Ok(optimiser)
+        Ok(Self { recipe: recipe.clone(), shards, is_sharded, states, scratch })
     }
 
-    /// One update; `step` counts from 1, `rate` is this step's learning rate, `norm` the gradient's.
+    /// Which rank has the sums of which gradients.
+    pub(crate) fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// Whether this rank has the states of its shard only. Then all ranks have to call together what takes `ranks`.
+    pub(crate) fn is_sharded(&self) -> bool {
+        self.is_sharded
+    }
+
+    /// Bytes of the moments and averages that this rank has.
+    pub(crate) fn bytes(&mut self, device: &D) -> usize {
+        let buffers = self.states.iter_mut().flat_map(State::buffers);
+        buffers.map(|(_, buffer)| device.len(buffer) * device.dtype(buffer).bytes()).sum()
+    }
+
+    /// One update.
     ///
     /// # Errors
-    /// When the device lacks the memory.
+    /// When the device lacks the memory, or a rank went away.
     pub(crate) fn update(
         &mut self,
         weights: &mut Weights<D>,
-        step: u64,
-        rate: f64,
-        norm: f64,
-    ) -> Result<(), DeviceError> {
+        ranks: &dyn Ranks,
+        Update { step, learning_rate: rate, norm }: Update,
+    ) -> Result<(), TrainError> {
         let recipe = &self.recipe;
         let gradient_scale = if recipe.clip > 0.0 && norm > recipe.clip { recipe.clip / norm } else { 1.0 };
         let device = weights.device().clone();
         let mut of_shape: BTreeMap<(usize, usize), Vec<MuonState<'_, D>>> = BTreeMap::new();
-        for (parameter, moments) in weights.trained_parameters_mut().into_iter().zip(&mut self.moments) {
+        let mut updates = Vec::new();
+        let mut states = self.states.iter_mut().peekable();
+        for (index, parameter) in weights.trained_parameters_mut().into_iter().enumerate() {
+            let Some(State { piece, moments, .. }) = states.next_if(|state| state.piece.parameter == index) else {
+                continue;
+            };
             let learning_rate = rate * parameter.info.learning_rate_factor;
             match moments {
                 Moments::Muon { momentum } => {
@@ -101,11 +202,20 @@ impl<D: Device> Optimiser<D> {
                         weight_decay,
                         step,
                     };
-                    let state = AdamWState { first, second, parameter: parameter.value };
-                    device.adamw(update, gradient_scale, parameter.gradient, state);
+                    if piece.is_whole(&device, parameter.value) {
+                        let state = AdamWState { first, second, parameter: parameter.value };
+                        updates.push(AdamWUpdate { step: update, gradient: parameter.gradient, state });
+                    } else {
+                        let gradient = piece.cut(&device, parameter.gradient)?;
+                        let mut value = piece.cut(&device, parameter.value)?;
+                        let state = AdamWState { first, second, parameter: &mut value };
+                        device.adamw(update, gradient_scale, &gradient, state);
+                        piece.paste(&device, &value, parameter.value);
+                    }
                 }
             }
         }
+        device.adamw_all(gradient_scale, updates)?;
         for (shape, mut matrices) in of_shape {
             if let Some(scratch) = self.scratch.get_mut(&shape) {
                 scratch.update(&device, gradient_scale, &mut matrices)?;
@@ -113,64 +223,112 @@ impl<D: Device> Optimiser<D> {
         }
         weights.normalise_word_vectors();
         let decay = recipe.ema.min((1 + step) as f64 / (10 + step) as f64);
-        let trained = weights.parameters().into_iter().filter(|parameter| parameter.info.trainable);
-        for (parameter, average) in trained.zip(&mut self.average) {
-            device.scale_add(1.0 - decay, parameter.value, decay, average);
+        let trained: Vec<_> = weights.parameters().into_iter().filter(|parameter| parameter.info.trainable).collect();
+        let averages = self.states.iter_mut().filter_map(|State { piece, average, .. }| {
+            let (first, len) = (piece.range.start, piece.range.len());
+            let x = Part { buffer: trained[piece.parameter].value, first, len };
+            average.as_mut().map(|y| ScaleAdd { a: 1.0 - decay, x, b: decay, y })
+        });
+        device.scale_add_all(&mut averages.collect::<Vec<_>>())?;
+        // A mean of unit vectors is shorter than they are. One rank has all of them.
+        if trained.iter().any(|parameter| parameter.info.role == Role::UnitVectors) {
+            self.swap_own(weights)?;
+            weights.normalise_word_vectors();
+            self.swap_own(weights)?;
         }
-        // A mean of unit vectors is shorter than they are.
-        self.swap_ema(weights);
-        weights.normalise_word_vectors();
-        self.swap_ema(weights);
+        self.gather(weights, ranks)
+    }
+
+    /// Brings the weights that each rank has updated to all.
+    fn gather(&self, weights: &mut Weights<D>, ranks: &dyn Ranks) -> Result<(), TrainError> {
+        if !self.is_sharded {
+            return Ok(());
+        }
+        let device = weights.device().clone();
+        let values = weights.trained_parameters_mut().into_iter().map(|parameter| parameter.value);
+        let mut values: Vec<_> = values.enumerate().collect();
+        Exchange { ranks, device: &device, shards: &self.shards }.all_gather(&mut values)
+    }
+
+    /// Exchanges what this rank has of the averages with the weights there.
+    fn swap_own(&mut self, weights: &mut Weights<D>) -> Result<(), DeviceError> {
+        let device = weights.device().clone();
+        let mut trained = weights.trained_parameters_mut();
+        for State { piece, average, .. } in &mut self.states {
+            let (value, Some(average)) = (&mut *trained[piece.parameter].value, average) else { continue };
+            if piece.is_whole(&device, value) {
+                std::mem::swap(value, average);
+            } else {
+                let own = piece.cut(&device, value)?;
+                piece.paste(&device, average, value);
+                *average = own;
+            }
+        }
         Ok(())
     }
 
     /// Exchanges the network's weights with their average; the same call undoes it. Nothing happens without an average.
-    pub(crate) fn swap_ema(&mut self, weights: &mut Weights<D>) {
-        for (parameter, average) in weights.trained_parameters_mut().into_iter().zip(&mut self.average) {
-            std::mem::swap(parameter.value, average);
+    ///
+    /// # Errors
+    /// When the device lacks the memory, or a rank went away.
+    pub(crate) fn swap_ema(&mut self, weights: &mut Weights<D>, ranks: &dyn Ranks) -> Result<(), TrainError> {
+        if self.recipe.ema > 0.0 {
+            self.swap_own(weights)?;
+            self.gather(weights, ranks)?;
         }
+        Ok(())
     }
 
-    /// The buffers to save, each with the name that it is saved under.
-    fn buffers<'a>(&'a mut self, weights: &'a mut Weights<D>) -> Vec<(String, Vec<usize>, &'a mut D::Buffer)> {
-        let mut buffers = Vec::new();
+    /// Everything that a resumed run needs, without rounding; nothing but on rank 0 where it is sharded.
+    ///
+    /// # Errors
+    /// When the device fails, or a rank went away.
+    pub(crate) fn state(
+        &mut self,
+        weights: &mut Weights<D>,
+        ranks: &dyn Ranks,
+    ) -> Result<Vec<Tensor<Exact>>, TrainError> {
+        let device = weights.device().clone();
+        let exchange = Exchange { ranks, device: &device, shards: &self.shards };
+        let keeps = !self.is_sharded || ranks.rank() == 0;
         let saves_base = !learns_beside(weights);
-        let (mut moments, mut averages) = (self.moments.iter_mut(), self.average.iter_mut());
-        for parameter in weights.parameters_mut() {
-            let named = |prefix: &str| format!("{prefix}.{}", parameter.info.name);
-            let shape = parameter.info.shape.clone();
-            if parameter.info.trainable {
-                match moments.next() {
-                    Some(Moments::AdamW { first, second }) => {
-                        buffers.push((named("first"), shape.clone(), first));
-                        buffers.push((named("second"), shape.clone(), second));
+        let (mut tensors, mut index) = (Vec::new(), 0);
+        let mut states = self.states.iter_mut().peekable();
+        for Parameter { info, value, .. } in weights.parameters() {
+            let mut keep = |prefix: &str, buffer: &D::Buffer| {
+                if keeps {
+                    let (name, shape) = (format!("{prefix}.{}", info.name), info.shape.clone());
+                    tensors.push(Tensor { name, shape, values: exact(&device.download(buffer)) });
+                }
+            };
+            if info.trainable {
+                let own = states.next_if(|state| state.piece.parameter == index);
+                let own = own.map(|state| (state.piece.clone(), state.buffers()));
+                let rule = Rule::of(self.recipe.kind, info.role, &info.shape);
+                let average = (self.recipe.ema > 0.0).then_some(AVERAGE);
+                // A rank that has any of a parameter has all of these of it, in this order.
+                for (place, &prefix) in rule.moments().iter().chain(&average).enumerate() {
+                    match &own {
+                        Some((_, buffers)) if !self.is_sharded => keep(prefix, &*buffers[place].1),
+                        own => {
+                            let mut whole = device.zeros(device.len(value))?;
+                            if let Some((piece, buffers)) = own {
+                                piece.paste(&device, &*buffers[place].1, &mut whole);
+                            }
+                            exchange.all_gather(&mut [(index, &mut whole)])?;
+                            keep(prefix, &whole);
+                        }
                     }
-                    Some(Moments::Muon { momentum }) => buffers.push((named("momentum"), shape.clone(), momentum)),
-                    None => {}
                 }
-                if let Some(average) = averages.next() {
-                    buffers.push((named("average"), shape.clone(), average));
-                }
+                index += 1;
             }
             // What is kept in other numbers is no buffer of the device's own.
-            if parameter.info.precision.is_none() && (parameter.info.trainable || saves_base) {
-                buffers.push((named("value"), shape, parameter.value));
+            if info.precision.is_none() && (info.trainable || saves_base) {
+                keep("value", value);
             }
         }
-        buffers
-    }
-
-    /// Everything that a resumed run needs, without rounding.
-    pub(crate) fn state(&mut self, weights: &mut Weights<D>) -> Result<Vec<Tensor<Exact>>, TrainError> {
-        let device = weights.device().clone();
-        let buffers = self.buffers(weights).into_iter();
-        let tensor = |(name, shape, buffer): (String, Vec<usize>, &mut D::Buffer)| Tensor {
-            name,
-            shape,
-            values: exact(&device.download(buffer)),
-        };
-        let mut tensors: Vec<Tensor<Exact>> = buffers.map(tensor).collect();
-        for ParameterInfo { name, shape, .. } in compressed(weights) {
+        let compressed = if keeps { compressed(weights) } else { Vec::new() };
+        for ParameterInfo { name, shape, .. } in compressed {
             match weights.read_tensor(&name)? {
                 TensorData::Real(values) => {
                     tensors.push(Tensor { name: format!("value.{name}"), shape, values: Exact::F32(values) });
@@ -184,10 +342,27 @@ impl<D: Device> Optimiser<D> {
     /// Puts a saved state back.
     pub(crate) fn restore<C>(&mut self, weights: &mut Weights<D>, state: &RunState<C>) -> Result<(), CheckpointError> {
         let device = weights.device().clone();
-        for (name, shape, buffer) in self.buffers(weights) {
-            let values = state.tensor(&name, shape.iter().product())?;
-            let values: Vec<D::Element> = values.iter().map(D::Element::from_f64).collect();
-            device.write(buffer, &values);
+        let read = |prefix: &str, ParameterInfo { name, shape, .. }: &ParameterInfo, piece: Option<&Piece>| {
+            let values = state.tensor(&format!("{prefix}.{name}"), shape.iter().product())?;
+            let (first, len) = piece.map_or((0, values.len()), |piece| (piece.range.start, piece.range.len()));
+            let values = values.iter().skip(first).take(len).map(D::Element::from_f64);
+            Ok::<Vec<D::Element>, CheckpointError>(values.collect())
+        };
+        let saves_base = !learns_beside(weights);
+        let (mut states, mut index) = (self.states.iter_mut().peekable(), 0);
+        for Parameter { info, value, .. } in weights.parameters_mut() {
+            if info.trainable {
+                if let Some(own) = states.next_if(|state| state.piece.parameter == index) {
+                    let piece = own.piece.clone();
+                    for (prefix, buffer) in own.buffers() {
+                        device.write(buffer, &read(prefix, info, Some(&piece))?);
+                    }
+                }
+                index += 1;
+            }
+            if info.precision.is_none() && (info.trainable || saves_base) {
+                device.write(value, &read("value", info, None)?);
+            }
         }
         let mut saved = BTreeMap::new();
         for ParameterInfo { name, .. } in compressed(weights) {
@@ -233,6 +408,7 @@ fn exact<E: Element>(values: &[E]) -> Exact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::Alone;
     use crate::{Overrides, Recipe};
     use aquatint_compute::{Cpu, Memory};
     use aquatint_network::{Learner, Network};
@@ -247,7 +423,7 @@ mod tests {
         let recipe = Recipe::parse(text, &Overrides::default()).unwrap().resolve().unwrap().optimiser;
         let example = Example::named("plain");
         let mut network: Network<Cpu<f32>> = example.network(Cpu::<f32>::scalar());
-        let mut optimiser = Optimiser::new(network.weights_mut(), &recipe).unwrap();
+        let mut optimiser = Optimiser::new(network.weights_mut(), &recipe, &Alone).unwrap();
         let bits = |network: &Network<Cpu<f32>>| -> Vec<(String, bool, Vec<u32>)> {
             let device = network.device();
             let all = network.parameters().into_iter().map(|p| {
@@ -261,7 +437,7 @@ mod tests {
             network.clear_gradients();
             network.forward_backward(&example.input(), &example.rows).unwrap();
             let norm = network.gradient_norm();
-            optimiser.update(network.weights_mut(), step, 0.01, norm).unwrap();
+            optimiser.update(network.weights_mut(), &Alone, Update { step, learning_rate: 0.01, norm }).unwrap();
         }
         for ((name, trainable, before), (_, _, after)) in before.iter().zip(bits(&network)) {
             assert_eq!(*trainable, !name.starts_with("model.layers.0."), "{name}");
@@ -275,12 +451,14 @@ mod tests {
         assert_eq!(factor("layers.1.self_attn.q"), Some(1.0));
         let learnt: usize = before.iter().filter(|(_, trainable, _)| *trainable).map(|(_, _, v)| v.len()).sum();
         let device = network.device().clone();
-        assert_eq!(optimiser.average.iter().map(|average| device.len(average)).sum::<usize>(), learnt);
-        let moments = |moments: &Moments<Cpu<f32>>| match moments {
-            Moments::AdamW { first, second } => (device.len(first) + device.len(second)) / 2,
-            Moments::Muon { momentum } => device.len(momentum),
+        let held = |name: &str, optimiser: &mut Optimiser<Cpu<f32>>| -> usize {
+            let buffers = optimiser.states.iter_mut().flat_map(State::buffers);
+            buffers.filter(|(held, _)| *held == name).map(|(_, buffer)| device.len(buffer)).sum()
         };
-        assert_eq!(optimiser.moments.iter().map(moments).sum::<usize>(), learnt);
+        let [average, first, second, momentum] =
+            [AVERAGE, "first", "second", "momentum"].map(|name| held(name, &mut optimiser));
+        assert_eq!((average, first + momentum, first), (learnt, learnt, second));
+        assert_eq!(optimiser.bytes(&device), 4 * (average + first + second + momentum));
     }
 
     #[test]
@@ -293,13 +471,13 @@ mod tests {
             let example = Example::golden(&golden);
             let mut network = Network::new(Cpu::<f64>::scalar(), example.spec.clone(), 0).unwrap();
             golden.write_parameters("parameter", &mut network);
-            let mut optimiser = Optimiser::new(network.weights_mut(), &recipe).unwrap();
+            let mut optimiser = Optimiser::new(network.weights_mut(), &recipe, &Alone).unwrap();
             let mut comparison = Comparison::new();
             for step in 1..=3 {
                 network.clear_gradients();
                 network.forward_backward(&example.input(), &example.rows).unwrap();
                 let norm = network.gradient_norm();
-                optimiser.update(network.weights_mut(), step, 0.01, norm).unwrap();
+                optimiser.update(network.weights_mut(), &Alone, Update { step, learning_rate: 0.01, norm }).unwrap();
                 if step != 2 {
                     golden.check_parameters(&format!("muon{step}"), &network, 1e-8, &mut comparison);
                 }

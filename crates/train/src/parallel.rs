@@ -8,11 +8,17 @@
 //! Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2006.15704, section 3.
 //! Deviation: gradients are exchanged after the backward pass and not during it.
 
+mod connect;
+mod exchange;
 mod launch;
 mod ring;
+mod shards;
 
+pub(crate) use connect::connect;
+pub(crate) use exchange::Exchange;
 pub use launch::{Launch, LaunchError};
 pub use ring::Ring;
+pub(crate) use shards::{Piece, Shards};
 
 use std::ops::Range;
 
@@ -67,6 +73,14 @@ pub enum ParallelError {
         /// In the system's words.
         reason: String,
     },
+    /// The GPUs of the ranks cannot be connected.
+    #[error("rank {rank} {what}")]
+    NotConnected {
+        /// The rank that cannot.
+        rank: usize,
+        /// Why not.
+        what: String,
+    },
     /// A batch that cannot be shared.
     #[error("`optimiser.batch` is {batch}; allowed for {size} ranks: multiples of {multiple}")]
     Share {
@@ -89,6 +103,9 @@ impl ParallelError {
             Self::NoListener { .. } => "choose another `MASTER_PORT`",
             Self::Missing { .. } => "start all of them, on the same recipe",
             Self::Other { .. } => "start all ranks with the same program, recipe and number of ranks",
+            Self::NotConnected { .. } => {
+                "`run.collectives = \"nccl\"` needs NCCL and a GPU of its own for each rank; \"ring\" needs neither"
+            }
             Self::Lost { .. } => "what was saved before can be resumed",
             Self::Share { .. } => return None,
         };
@@ -107,11 +124,17 @@ pub trait Ranks: Send + Sync {
     /// # Errors
     /// When a rank went away.
     fn all_reduce(&self, values: &mut [f64]) -> Result<(), ParallelError>;
-    /// As [`Ranks::all_reduce`], in single precision.
+    /// Replaces the values of part `r`, at rank `r`, by their sums over all ranks; what becomes of the other parts there is
+    /// not said. The order of a sum is a function of its part.
     ///
     /// # Errors
     /// When a rank went away.
-    fn all_reduce_single(&self, values: &mut [f32]) -> Result<(), ParallelError>;
+    fn reduce_scatter(&self, values: &mut [f64], parts: &[Range<usize>]) -> Result<(), ParallelError>;
+    /// As [`Ranks::reduce_scatter`], in single precision.
+    ///
+    /// # Errors
+    /// When a rank went away.
+    fn reduce_scatter_single(&self, values: &mut [f32], parts: &[Range<usize>]) -> Result<(), ParallelError>;
     /// The bytes of each rank, in the order of the ranks. It returns on no rank before all ranks have called it.
     ///
     /// # Errors
@@ -141,7 +164,10 @@ impl Ranks for Alone {
     fn all_reduce(&self, _: &mut [f64]) -> Result<(), ParallelError> {
         Ok(())
     }
-    fn all_reduce_single(&self, _: &mut [f32]) -> Result<(), ParallelError> {
+    fn reduce_scatter(&self, _: &mut [f64], _: &[Range<usize>]) -> Result<(), ParallelError> {
+        Ok(())
+    }
+    fn reduce_scatter_single(&self, _: &mut [f32], _: &[Range<usize>]) -> Result<(), ParallelError> {
         Ok(())
     }
     fn all_gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {
@@ -175,7 +201,10 @@ mod tests {
         fn all_reduce(&self, _: &mut [f64]) -> Result<(), ParallelError> {
             Ok(())
         }
-        fn all_reduce_single(&self, _: &mut [f32]) -> Result<(), ParallelError> {
+        fn reduce_scatter(&self, _: &mut [f64], _: &[Range<usize>]) -> Result<(), ParallelError> {
+            Ok(())
+        }
+        fn reduce_scatter_single(&self, _: &mut [f32], _: &[Range<usize>]) -> Result<(), ParallelError> {
             Ok(())
         }
         fn all_gather(&self, _: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {

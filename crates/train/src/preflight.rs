@@ -35,6 +35,8 @@ pub(crate) struct Preflight<'a> {
     pub(crate) memory: AvailableMemory,
     /// Bytes of a number on the device.
     pub(crate) element_bytes: usize,
+    /// How many processes share the run.
+    pub(crate) ranks: usize,
     pub(crate) stop: &'a AtomicBool,
 }
 
@@ -56,6 +58,11 @@ pub(crate) struct Findings {
 }
 
 impl Preflight<'_> {
+    /// Bytes of a number on the device, and how many ranks have one.
+    fn elements(&self) -> (f64, usize) {
+        (self.element_bytes as f64, self.ranks)
+    }
+
     /// Checks everything.
     ///
     /// # Errors

@@ -387,7 +387,7 @@ fn is_none(count: &usize) -> bool {
     *count == 0
 }
 
-fn is_off(flag: &bool) -> bool {
+pub(crate) fn is_off(flag: &bool) -> bool {
     !flag
 }
 
@@ -506,9 +506,23 @@ pub struct OptimiserOverrides {
     pub floor: Option<f64>,
     /// Recompute all activations in the backward pass instead of keeping them; `run.activation_memory` says it finer.
     pub recompute: Option<bool>,
+    /// Each of several ranks keeps moments and averages of its share of the parameters only, updates these, and gets the other
+    /// weights from the ranks that updated them (ZeRO-1, 1910.02054). It changes no bit of the weights.
+    pub shard: Option<bool>,
     /// Parameters that learn otherwise than the rest, or not at all: `[[optimiser.groups]]`.
     #[serde(default)]
     pub groups: Vec<GroupRecipe>,
+}
+
+/// What ranks exchange gradients, weights and states by. Figures of a step go over the ring in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Collectives {
+    /// TCP, through the memory of the hosts.
+    #[default]
+    Ring,
+    /// NVIDIA's library of collectives, between the GPUs: each rank needs one of its own.
+    Nccl,
 }
 
 /// How long, how often, where.
@@ -543,6 +557,9 @@ pub struct Run {
     /// recompute theirs instead, which changes no bit of the gradients. Without it all are kept.
     #[serde(skip_serializing_if = "Option::is_none", with = "optional_text")]
     pub activation_memory: Option<ByteSize>,
+    /// What several ranks exchange gradients, weights and states by.
+    #[serde(skip_serializing_if = "is_default")]
+    pub collectives: Collectives,
     /// Type in which the model's weights are saved; the state keeps them without rounding.
     pub storage: Storage,
 }
@@ -562,6 +579,7 @@ impl Default for Run {
             device: "cpu".into(),
             threads: None,
             activation_memory: None,
+            collectives: Collectives::Ring,
             storage: Storage::Bf16,
         }
     }

@@ -19,7 +19,7 @@ pub(crate) use trainee::{Held, StepCost, StepPart, Trainee};
 
 use crate::TrainError;
 use crate::counters::Counters;
-use crate::event::{Ending, StartFigures, Summary, TrainingEvent};
+use crate::event::{Ending, ShardFigures, StartFigures, Summary, TrainingEvent};
 use crate::parallel::Ranks;
 use crate::recipe::{OptimiserRecipe, Run};
 use aquatint_compute::Memory;
@@ -52,32 +52,48 @@ pub(crate) struct Trainer<'a, T: Trainee> {
     pub(crate) log: RunLog<'a>,
 }
 
-/// Does something while what is trained has its averaged weights.
-fn with_average<T: Trainee, R>(trainee: &mut T, work: impl FnOnce(&mut T) -> R) -> R {
+/// Does something on rank 0 while what is trained has its averaged weights; `None` on others, which come along where the
+/// averages are sharded.
+fn with_average<T: Trainee, R>(
+    trainee: &mut T,
+    ranks: &dyn Ranks,
+    work: impl FnOnce(&mut T) -> R,
+) -> Result<Option<R>, TrainError> {
     let (weights, optimiser) = trainee.learner();
-    optimiser.swap_ema(weights);
-    let done = work(trainee);
+    optimiser.swap_ema(weights, ranks)?;
+    let done = (ranks.rank() == 0).then(|| work(trainee));
     let (weights, optimiser) = trainee.learner();
-    optimiser.swap_ema(weights);
-    done
+    optimiser.swap_ema(weights, ranks)?;
+    Ok(done)
+}
+
+/// What is due after a step, on rank 0; on the others, what they have to come along with.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    validate: bool,
+    save: bool,
+    sample: bool,
 }
 
 impl<T: Trainee> Trainer<'_, T> {
     pub(crate) fn run(mut self) -> Result<Summary, TrainError> {
         let run = self.plan.run;
         let recomputed = self.trainee.limit_memory();
+        let (weights, optimiser) = self.trainee.learner();
+        let bytes = optimiser.bytes(weights.device()) as u64;
+        let shard = optimiser.is_sharded().then(|| ShardFigures { bytes, ranks: self.ranks.size() });
         self.log.event(TrainingEvent::Started(StartFigures {
             parameters: self.trainee.weights().count(),
             step: self.counters.step,
             steps: run.steps,
             device: self.trainee.weights().device().describe(),
             recomputed,
+            shard,
         }));
         let mut failures = 0;
-        if self.ranks.rank() == 0 && self.counters.step > 0 && self.must_validate() {
-            // It was interrupted.
-            self.validate()?;
-        }
+        // It may have been interrupted before it was measured.
+        let measure = Due { validate: self.counters.step > 0 && self.must_validate(), save: false, sample: false };
+        self.attend(measure)?;
         let mut ending = loop {
             if self.counters.step >= run.steps {
                 break Ending::Complete;
@@ -95,30 +111,43 @@ impl<T: Trainee> Trainer<'_, T> {
             if failures >= HOPELESS {
                 return Err(TrainError::Diverged { steps: failures, step });
             }
-            if self.ranks.rank() > 0 {
-                continue;
-            }
-            if step.is_multiple_of(run.log_every) || step == run.steps {
+            if self.ranks.rank() == 0 && (step.is_multiple_of(run.log_every) || step == run.steps) {
                 self.report()?;
             }
-            if self.must_validate() {
-                self.validate()?;
-            }
-            if step.is_multiple_of(run.save_every) && step < run.steps {
-                self.save()?;
-            }
-            if run.sample_every > 0 && (step.is_multiple_of(run.sample_every) || step == run.steps) {
-                self.sample()?;
-            }
+            self.attend(Due {
+                validate: self.must_validate(),
+                save: step.is_multiple_of(run.save_every) && step < run.steps,
+                sample: run.sample_every > 0 && (step.is_multiple_of(run.sample_every) || step == run.steps),
+            })?;
         };
         if self.ranks.rank() == 0 {
             self.report()?;
-            if !self.counters.is_measured() && ending != Ending::Interrupted && !self.validate()? {
-                ending = Ending::Interrupted;
-            }
+        }
+        let validate = !self.counters.is_measured() && ending != Ending::Interrupted;
+        if !self.attend(Due { validate, save: true, sample: false })? {
+            ending = Ending::Interrupted;
+        }
+        collective::part(self.ranks, self.trainee.weights().device())?;
+        self.log.finish(&self.counters, ending)
+    }
+
+    /// Does what is due. Only rank 0 does it, but where the states of the optimiser are sharded it needs the others for it.
+    /// False where the run is to stop before held-out data is measured.
+    fn attend(&mut self, due: Due) -> Result<bool, TrainError> {
+        let Due { mut validate, mut save, mut sample } = due;
+        if self.trainee.learner().1.is_sharded() {
+            [validate, save, sample] = collective::agree_with_first(self.ranks, [validate, save, sample])?;
+        } else if self.ranks.rank() > 0 {
+            return Ok(true);
+        }
+        let measured = !validate || self.validate()?;
+        if save {
             self.save()?;
         }
-        self.log.finish(&self.counters, ending)
+        if sample {
+            self.sample()?;
+        }
+        Ok(measured)
     }
 
     /// Why the run ends before its last step, if it does: any rank may ask for it, and all end together.
@@ -166,7 +195,7 @@ impl<T: Trainee> Trainer<'_, T> {
     /// Measures held-out data; false where the run is to stop before that is done.
     fn validate(&mut self) -> Result<bool, TrainError> {
         let folder = self.plan.output.join("best");
-        match validation::validate(&mut self.trainee, &mut self.counters, &folder, self.stop)? {
+        match validation::validate(&mut self.trainee, self.ranks, &mut self.counters, &folder, self.stop)? {
             Validation::Measured(measured, best) => {
                 self.log.validated(self.counters.step, measured.as_ref(), best)?;
                 Ok(true)
@@ -178,15 +207,18 @@ impl<T: Trainee> Trainer<'_, T> {
 
     fn save(&mut self) -> Result<(), TrainError> {
         self.counters.set_seconds(self.log.seconds());
-        saving::save(&mut self.trainee, &mut self.counters, self.plan.output)?;
+        saving::save(&mut self.trainee, self.ranks, &mut self.counters, self.plan.output)?;
+        if self.ranks.rank() > 0 {
+            return Ok(());
+        }
         self.log.saved(self.counters.step, self.plan.output, self.trainee.plot_labels())
     }
 
     /// Something to look at, made under the averaged weights.
     fn sample(&mut self) -> Result<(), TrainError> {
         let (step, stop) = (self.counters.step, self.stop);
-        let text = with_average(&mut self.trainee, |trainee| trainee.sample(step, stop))?;
-        if let Some(text) = text.filter(|_| !self.is_stopped()) {
+        let text = with_average(&mut self.trainee, self.ranks, |trainee| trainee.sample(step, stop))?;
+        if let Some(text) = text.transpose()?.flatten().filter(|_| !self.is_stopped()) {
             self.log.event(TrainingEvent::Sampled { step, text: &text });
         }
         Ok(())

@@ -4,13 +4,13 @@ use crate::counters::Counters;
 use crate::folder::RunFolder;
 use crate::metrics::Metrics;
 use crate::objective::BeginObjective;
-use crate::parallel::{Alone, Ranks};
+use crate::parallel::{Alone, Ranks, connect};
 use crate::preflight::AvailableMemory;
-use crate::recipe::{OptimiserRecipe, Resolved, Run};
+use crate::recipe::{Collectives, OptimiserRecipe, Resolved, Run};
 use crate::trainer::{Plan, RunLog, Trainee, Trainer, agree_on_step};
 use crate::{CorpusFigures, RecipeError, Summary, TrainError, TrainingEvent};
 use aquatint_checkpoint::RunState;
-use aquatint_compute::Device;
+use aquatint_compute::{Cuda, Device};
 use serde::Serialize;
 use std::ops::Range;
 use std::path::Path;
@@ -161,6 +161,19 @@ impl<'a, R: RunRecipe> Training<'a, R> {
         R::train(self, device, events)
     }
 
+    /// The GPU of this rank, connected with those of the others, where the recipe has them exchange by NCCL
+    /// (`run.collectives`): the device to run on. `None` where they exchange over the ring. All ranks call it, also one that has
+    /// no GPU.
+    ///
+    /// # Errors
+    /// On every rank, when one has no GPU of its own, or NCCL is missing there or fails.
+    pub fn connected(&self, gpu: Option<&Cuda>) -> Result<Option<Cuda>, TrainError> {
+        match self.recipe.run_settings().collectives {
+            Collectives::Nccl if self.ranks.size() > 1 => Ok(Some(connect(gpu, self.ranks)?)),
+            Collectives::Nccl | Collectives::Ring => Ok(None),
+        }
+    }
+
     /// Trains what was made, from where it was saved if it was.
     pub(crate) fn take_steps<T: Trainee>(
         &self,
@@ -170,6 +183,11 @@ impl<'a, R: RunRecipe> Training<'a, R> {
     ) -> Result<Summary, TrainError> {
         let Self { recipe, ranks, stop, .. } = *self;
         let Start { folder, state, counters, own, corpus } = start;
+        if recipe.optimiser().shard && ranks.size() == 1 {
+            events(TrainingEvent::Warning(
+                "`optimiser.shard` changes nothing: one process has all states of the optimiser",
+            ));
+        }
         if let Some(state) = &state {
             let (weights, optimiser) = trainee.learner();
             optimiser.restore(weights, state)?;

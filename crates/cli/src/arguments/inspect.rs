@@ -17,8 +17,8 @@ pub(crate) struct ShowArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
-    /// Folders to search for models
-    #[arg(value_name = "DIR", default_values = ["runs", "models"])]
+    /// Folders to search for models [default: runs and models, where they exist]
+    #[arg(value_name = "DIR")]
     pub(crate) folders: Vec<PathBuf>,
 
     /// Output format: text or one JSON object

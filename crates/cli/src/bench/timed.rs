@@ -1,13 +1,14 @@
 //! A device that hands every operation to another one and notes how long it took.
 
 use aquatint_compute::{
-    Activation, AdamW, AdamWState, AddColumns, Attention, AttentionBackward, AttentionOperands, AttentionRows,
-    BackwardInput, BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Dropout, Elementwise, Experts,
-    Factor, GluOperands, GroupBackwardWeight, GroupedOperands, HeadNormGradients, Later, LayerNorm, LayerNormBackward,
-    Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation,
-    NewtonSchulz, NewtonSchulzScratch, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues,
-    Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RouteBackward, Router, RouterLogits, RowCost, RowDraw, RowLoss,
-    RowScale, RowSummary, ScaledPoints, ShiftScale, Targets, TokenVectors, Visibility, WeightFormat, WriteRows,
+    Activation, AdamW, AdamWState, AdamWUpdate, AddColumns, Attention, AttentionBackward, AttentionOperands,
+    AttentionRows, BackwardInput, BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Dropout, Elementwise,
+    Experts, Factor, GluOperands, GroupBackwardWeight, GroupedOperands, HeadNormGradients, Later, LayerNorm,
+    LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory,
+    Modulation, NewtonSchulz, NewtonSchulzScratch, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands,
+    PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RouteBackward, Router, RouterLogits, RowCost,
+    RowDraw, RowLoss, RowScale, RowSummary, ScaleAdd, ScaledPoints, ShiftScale, Targets, TokenVectors, Visibility,
+    WeightFormat, WriteRows,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,6 +138,7 @@ impl<D: Device> Memory for Timed<D> {
         fn write(buffer: &mut D::Buffer, values: &[D::Element]);
         fn download(buffer: &D::Buffer) -> Vec<D::Element>;
         fn clear(buffer: &mut D::Buffer);
+        fn clear_all(buffers: &mut [D::Buffer]);
         fn convert(from: &D::Buffer, to: &mut D::Buffer);
         fn copy(from: Part<'_, D::Buffer>, to: &mut D::Buffer, first: usize);
         fn upload_indices(values: &[u32]) -> Result<D::Indices, DeviceError>;
@@ -267,7 +269,8 @@ impl<D: Device> Elementwise for Timed<D> {
             d_modulation: &mut D::Buffer,
         );
         fn scale_add(a: f64, x: &D::Buffer, b: f64, y: &mut D::Buffer);
-        fn add_part(x: Part<'_, D::Buffer>, y: &mut D::Buffer) -> Result<(), DeviceError>;
+        fn scale_add_all(terms: &mut [ScaleAdd<'_, D::Buffer>]) -> Result<(), DeviceError>;
+        fn stack(parts: &[(f64, &D::Buffer)], accumulate: bool, to: &mut D::Buffer) -> Result<(), DeviceError>;
         fn dropout(dropout: Dropout, x: &D::Buffer, out: &mut D::Buffer);
         fn add_columns(operands: AddColumns<'_, D::Buffer>, out: &mut D::Buffer);
     }
@@ -321,6 +324,7 @@ impl<D: Device> Optimiser for Timed<D> {
             iteration: NewtonSchulz, x: &mut D::Buffer, scratch: NewtonSchulzScratch<'_, D::Buffer>,
         ) -> Result<(), DeviceError>;
         fn adamw(step: AdamW, gradient_scale: f64, gradient: &D::Buffer, state: AdamWState<'_, D::Buffer>);
+        fn adamw_all(gradient_scale: f64, updates: Vec<AdamWUpdate<'_, D::Buffer>>) -> Result<(), DeviceError>;
     }
 }
 

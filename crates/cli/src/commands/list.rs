@@ -30,7 +30,9 @@ pub(crate) fn run(arguments: &ListArguments, printer: &Printer) -> Result<(), Fa
     for name in builtin::names() {
         add(name, Checkpoint::open(name));
     }
-    for folder in &arguments.folders {
+    let usual: Vec<PathBuf> =
+        ["runs", "models"].map(PathBuf::from).into_iter().filter(|usual| usual.exists()).collect();
+    for folder in if arguments.folders.is_empty() { &usual } else { &arguments.folders } {
         for path in models_in(folder)? {
             add(&path.display().to_string(), Checkpoint::load(&path));
         }
@@ -86,7 +88,7 @@ fn entry(name: &str, checkpoint: &Checkpoint) -> Entry {
     Entry { name: name.to_owned(), parameters, size, context: checkpoint.spec.context_length }
 }
 
-/// The folder itself where it holds a model, and the folders in it that do, by name. No folder, no models.
+/// The folder itself where it holds a model, and the folders in it that do, by name.
 fn models_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     // A codec is a part of a model.
     let is_model = |path: &Path| path.join("config.json").is_file() && kind_of(path).is_err();
@@ -94,15 +96,10 @@ fn models_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     if is_model(folder) {
         found.push(folder.to_path_buf());
     }
-    match std::fs::read_dir(folder) {
-        Ok(entries) => {
-            let mut inner: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-            inner.retain(|path| is_model(path));
-            inner.sort();
-            found.extend(inner);
-            Ok(found)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(found),
-        Err(error) => Err(Failure::of_file("read", folder, &error)),
-    }
+    let entries = std::fs::read_dir(folder).map_err(|error| Failure::of_file("read", folder, &error))?;
+    let mut inner: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    inner.retain(|path| is_model(path));
+    inner.sort();
+    found.extend(inner);
+    Ok(found)
 }

@@ -73,6 +73,17 @@ fn list_finds_models_in_folders_and_says_what_is_broken() {
 }
 
 #[test]
+fn list_refuses_a_folder_that_is_not_there() {
+    let missing = crate::support::room("listed-nowhere").join("none");
+    let output = aquatint(&["list", text(&missing)]).expect(2);
+    assert!(
+        output.out.is_empty() && output.err.contains(&format!("could not read `{}`", text(&missing))),
+        "{}",
+        output.err
+    );
+}
+
+#[test]
 fn list_passes_over_codecs_which_are_parts_of_models() {
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
     let output = aquatint(&["list", text(&models)]).expect(0);

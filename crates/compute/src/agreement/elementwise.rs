@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    Activation, AddColumns, Columns, DType, Dropout, Modulation, Part, RowScale, ScaledPoints, ShiftScale, WriteRows,
+    Activation, AddColumns, Columns, DType, Dropout, Modulation, Part, RowScale, ScaleAdd, ScaledPoints, ShiftScale,
+    WriteRows,
 };
 
 struct Gates {
@@ -112,8 +113,18 @@ impl Operation for Chosen {
         device.write_rows(WriteRows { columns, rows, ids: &ids }, &mut table);
         let (first, all) = (self.table.len() / 3, self.table.len());
         let mut sum = up(device, &self.table[first..]);
-        device.add_part(Part { buffer: &scattered, first, len: all - first }, &mut sum).unwrap();
-        vec![gathered, widened, scattered, table, sum]
+        let mut other = up(device, &self.table);
+        let term = |first, y| ScaleAdd { a: 1.0, x: Part { buffer: &scattered, first, len: all - first }, b: 1.0, y };
+        let mut terms = [term(first, &mut sum), ScaleAdd { b: 0.0, ..term(0, &mut other) }];
+        device.scale_add_all(&mut terms).unwrap();
+        // Longer than what is stacked.
+        let mut stacked = device.zeros(2 * all - first + 3).unwrap();
+        device.stack(&[(0.5, &scattered), (-2.0, &sum)], false, &mut stacked).unwrap();
+        device.stack(&[(1.5, &sum), (1.0, &other)], true, &mut stacked).unwrap();
+        let mut cleared = [up(device, &self.table), up(device, &[]), up(device, &self.table[first..])];
+        device.clear_all(&mut cleared);
+        let [one, _, two] = cleared;
+        vec![gathered, widened, scattered, table, sum, other, stacked, one, two]
     }
 }
 
@@ -266,6 +277,14 @@ proptest! {
         let table = numbers.many(rows * columns);
         let ids: Vec<u32> = (0..requested).map(|_| numbers.below(rows)).collect();
         // A row that occurs several times adds up to `asked` times it.
+        agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))?;
+    }
+
+    #[test]
+    fn many_rows_of_few_ids_are_added_up(rows in 1..3_usize, columns in 1..40_usize, requested in 900..1500_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let table = numbers.many(rows * columns);
+        let ids: Vec<u32> = (0..requested).map(|_| numbers.below(rows)).collect();
         agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))?;
     }
 }

@@ -132,6 +132,15 @@ proptest! {
     }
 
     #[test]
+    fn norms_of_wide_rows(rows in 1..4_usize, columns in 500..5000_usize, seed: u64) {
+        let mut numbers = Numbers(seed);
+        let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));
+        let norms = Norms { columns, x, weight: numbers.many(columns), gradient };
+        agree(&norms, Precision::F32, within(columns + rows, 200.0))?;
+        agree(&LayerNorms(norms), Precision::F32, within(columns + rows, 400.0))?;
+    }
+
+    #[test]
     fn rope(
         rows in 1..60_usize,
         half in 1..40_usize,

@@ -17,6 +17,11 @@ impl Argument {
     pub(super) fn is_address(&self) -> bool {
         self.type_name.ends_with('*')
     }
+
+    /// Whether it says where a table of addresses lies.
+    pub(super) fn is_table(&self) -> bool {
+        self.type_name == <In<i64> as Typed>::NAME
+    }
 }
 
 /// A Rust type that stands for one of CUDA C++.
@@ -46,6 +51,7 @@ pointee! {
     f32: "const float*", "float*";
     f64: "const double*", "double*";
     u32: "const u32*", "u32*";
+    i64: "const i64*", "i64*";
     bf16: "const u16*", "u16*";
     u8: "const u8*", "u8*";
     i8: "const signed char*", "signed char*";

@@ -4,7 +4,9 @@
 //! [`super::nvidia::Nvidia`]; tests put an emulation in its place, so that kernels and host logic run without a GPU.
 
 use super::arguments::Argument;
+use super::nccl;
 use crate::DType;
+use std::ffi::c_void;
 use std::fmt::Debug;
 
 /// Where something lies in the device's memory.
@@ -140,6 +142,9 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn allocate(&self, bytes: usize) -> Result<Address, DriverError>;
     /// Gives memory back.
     fn free(&self, at: Address);
+    /// What lies there means nothing from now on, as the memory is lent again. A GPU keeps it; an emulation finds who
+    /// reads it.
+    fn forget(&self, _at: Address, _bytes: usize) {}
     /// Copies from the host; the bytes may be changed as soon as the call returns.
     fn write(&self, at: Address, bytes: &[u8]) -> Result<(), DriverError>;
     /// Waits for all earlier work, and copies to the host.
@@ -157,6 +162,14 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn replay(&self, graph: Graph, changed: &[(usize, &Work)]) -> Result<(), DriverError>;
     /// Gives a graph back; replays of it that still run end.
     fn release(&self, graph: Graph);
+    /// Waits for all earlier work.
+    fn wait(&self) -> Result<(), DriverError>;
+    /// What tells this GPU from every other, on this machine or elsewhere.
+    fn uuid(&self) -> Result<[u8; 16], DriverError>;
+    /// NCCL, where it is installed.
+    fn nccl(&self) -> Option<&'static nccl::Library>;
+    /// Makes this GPU the calling thread's, and gives the stream on which all of its work is, for NCCL.
+    fn stream(&self) -> Result<*mut c_void, DriverError>;
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use super::algorithms::{Algorithm, Algorithms};
 use super::arguments::Argument;
 use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Graph, Launch, Product, Work};
 use super::kernels;
+use super::nccl;
 use crate::DType;
 use libloading::Library;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -20,9 +21,13 @@ type SignatureFunction = unsafe extern "C" fn(*const c_char) -> *const c_char;
 type LaunchFunction = unsafe extern "C" fn(*const c_char, u32, u32, u32, u32, *mut *mut c_void) -> c_int;
 type TroubleFunction = unsafe extern "C" fn() -> *const c_char;
 type CountFunction = unsafe extern "C" fn() -> u64;
+type RecordedFunction = unsafe extern "C" fn(*mut c_void) -> *const c_char;
 
 /// Bytes of shared memory that a block may ask for; a kibibyte is left for what its kernel has by itself.
 pub(super) const MOST_SHARED: u32 = super::nvidia::SHARED as u32 - 1024;
+
+/// What lies in memory that nothing wrote, as in `emulated.h`.
+const UNWRITTEN: u32 = 0xffe5_ffe5;
 
 /// Calls of the driver, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +37,8 @@ pub(super) enum Call {
     Read(usize),
     /// Of how many calls, which follow.
     Replay(usize),
+    Clear(usize),
+    Write(usize),
 }
 
 /// How shared memory was used: what was copied there asynchronously, and how matrices were read, eight rows at once,
@@ -49,6 +56,7 @@ pub(super) struct SharedUse {
 #[derive(Debug)]
 pub(super) struct Emulator {
     facts: GpuFacts,
+    uuid: u128,
     memory: Mutex<HashMap<Address, Vec<u128>>>,
     calls: Mutex<Vec<Call>>,
     shared_use: Mutex<SharedUse>,
@@ -69,34 +77,51 @@ pub(super) struct Emulator {
 /// Under `CI` where there is none: what is not tested must not look as if it were.
 fn library() -> Option<&'static Mutex<Library>> {
     static LIBRARY: OnceLock<Option<Mutex<Library>>> = OnceLock::new();
-    let library = LIBRARY.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("aquatint-emulator-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (source, object) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
-        std::fs::write(&source, kernels::emulated_source()).unwrap();
-        let arguments = [
-            "-std=c++17",
-            "-O1",
-            "-U_FORTIFY_SOURCE",
-            "-fno-strict-aliasing",
-            "-ffp-contract=off",
-            "-shared",
-            "-fPIC",
-            "-w",
-        ];
-        let mut command = Command::new(std::env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from));
-        let output = command.args(arguments).arg(&source).arg("-o").arg(&object).output();
-        if let (Err(error), true) = (&output, std::env::var_os("CI").is_some()) {
-            panic!("CI is set, and there is no C++ compiler (`CXX` or `c++`) to emulate a GPU with: {error}");
-        }
-        let output = output.ok()?;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let compile = || {
         // SAFETY: just made from our own source, which initialises nothing of others'.
-        let library = unsafe { Library::new(&object) }.unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
-        Some(Mutex::new(library))
-    });
-    library.as_ref()
+        let open = |object: &Path| Mutex::new(unsafe { Library::new(object) }.unwrap());
+        // Calls at each access, which the source itself has.
+        compiled("kernels", &kernels::emulated_source(), &["-fsanitize=thread", "-fno-threadsafe-statics"], open)
+    };
+    LIBRARY.get_or_init(compile).as_ref()
+}
+
+/// A source compiled for this processor, as it is opened; `None` where there is no C++ compiler.
+fn compiled<T>(name: &str, source: &str, checks: &[&str], open: impl Fn(&Path) -> T) -> Option<T> {
+    let folder = std::env::temp_dir().join(format!("aquatint-emulator-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let [file, object, shared] = ["cpp", "o", "so"].map(|kind| folder.join("source").with_extension(kind));
+    std::fs::write(&file, source).unwrap();
+    let arguments =
+        ["-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing", "-ffp-contract=off", "-fPIC", "-w"];
+    let compiler = || Command::new(std::env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from));
+    let output = compiler().args(arguments).args(checks).arg("-c").arg(&file).arg("-o").arg(&object).output();
+    if let (Err(error), true) = (&output, std::env::var_os("CI").is_some()) {
+        panic!("CI is set, and there is no C++ compiler (`CXX` or `c++`) to emulate a GPU with: {error}");
+    }
+    let output = output.ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Without the checks, whose library would come with them.
+    let output = compiler().arg("-shared").arg(&object).arg("-o").arg(&shared).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let opened = open(&shared);
+    std::fs::remove_dir_all(&folder).unwrap();
+    Some(opened)
+}
+
+/// NCCL for threads of this process, compiled once.
+fn nccl_library() -> Option<&'static nccl::Library> {
+    static LIBRARY: OnceLock<Option<nccl::Library>> = OnceLock::new();
+    let compile = || compiled("nccl", include_str!("emulated_nccl.cpp"), &[], |object| nccl::Library::open(&[object]));
+    LIBRARY.get_or_init(|| compile().flatten()).as_ref()
+}
+
+/// What a rank of it was called with.
+pub(super) fn nccl_calls(communicator: &nccl::Communicator) -> Vec<String> {
+    let (library, communicator) = communicator.parts();
+    // SAFETY: the function has this type, and its text ends with a zero and stays until the next call.
+    let text = unsafe { CStr::from_ptr(library.get::<RecordedFunction>(b"recorded").unwrap()(communicator)) };
+    text.to_string_lossy().lines().map(str::to_owned).collect()
 }
 
 /// The types that a kernel's source says it takes; `None` for what is none.
@@ -142,6 +167,38 @@ impl Cuda {
     }
 }
 
+/// What an emulated GPU is asked to do.
+#[derive(Debug)]
+pub struct Watched(Arc<Emulator>);
+
+impl Watched {
+    /// How often each kernel was launched since the last time, and memory cleared, copied to the GPU and read from it
+    /// (`clear`, `write` and `read`), and products computed (`multiply`).
+    pub fn calls(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for call in std::mem::take(&mut *self.0.calls.lock().unwrap()) {
+            let name = match call {
+                Call::Launch(kernel, _) => kernel,
+                Call::Multiply(_) => "multiply",
+                Call::Read(_) => "read",
+                Call::Clear(_) => "clear",
+                Call::Write(_) => "write",
+                Call::Replay(_) => "replay",
+            };
+            *counts.entry(name).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+impl Cuda {
+    /// An emulated GPU, and what it is asked to do. `None` where there is no C++ compiler.
+    pub fn watched() -> Option<(Self, Watched)> {
+        let driver = Emulator::new(1 << 30)?;
+        Some((Self::on(Arc::clone(&driver) as _), Watched(driver)))
+    }
+}
+
 impl Emulator {
     /// `None`, said on standard error, where there is no C++ compiler.
     pub(super) fn new(limit: usize) -> Option<Arc<Self>> {
@@ -151,9 +208,22 @@ impl Emulator {
         }
         let facts =
             GpuFacts { ordinal: 0, name: "emulated".to_owned(), capability: (9, 0), memory: limit, driver: 13000 };
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let uuid = u128::from(COUNT.fetch_add(1, Ordering::Relaxed));
         let (memory, calls, shared_use) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (graphs, captured, patience) = (Mutex::default(), AtomicU64::new(0), (u64::MAX, usize::MAX));
-        Some(Arc::new(Self { facts, memory, calls, shared_use, limit, library: None, graphs, captured, patience }))
+        Some(Arc::new(Self {
+            facts,
+            uuid,
+            memory,
+            calls,
+            shared_use,
+            limit,
+            library: None,
+            graphs,
+            captured,
+            patience,
+        }))
     }
 
     /// One that fails when more graphs are captured, or more calls of one are changed, than it has patience for.
@@ -203,6 +273,8 @@ impl Emulator {
         self.check(at, count * width);
         // SAFETY: checked above.
         let bytes = unsafe { std::slice::from_raw_parts(at as *const u8, count * width) };
+        let unwritten = bytes.chunks_exact(width).position(|value| *value == UNWRITTEN.to_le_bytes()[..width.min(4)]);
+        assert_eq!(unwritten, None, "a product reads an element that nothing wrote");
         match dtype {
             DType::F32 => {
                 bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
@@ -211,6 +283,11 @@ impl Emulator {
             DType::F64 => panic!("products are of f32 or bf16, not of {dtype:?}"),
         }
     }
+}
+
+/// From now on nothing wrote this memory.
+fn forget(memory: &mut [u128]) {
+    memory.fill(u128::from(UNWRITTEN) * 0x0000_0001_0000_0001_0000_0001_0000_0001);
 }
 
 impl Driver for Emulator {
@@ -222,8 +299,8 @@ impl Driver for Emulator {
         if bytes > free {
             return Err(DriverError::OutOfMemory { requested: bytes, free });
         }
-        // Not a number, so that a read of unwritten memory is found.
-        let mut memory = vec![u128::MAX; bytes.div_ceil(16)];
+        let mut memory = vec![0; bytes.div_ceil(16)];
+        forget(&mut memory);
         let at = memory.as_mut_ptr() as Address;
         self.memory.lock().unwrap().insert(at, memory);
         Ok(at)
@@ -231,8 +308,14 @@ impl Driver for Emulator {
     fn free(&self, at: Address) {
         assert!(self.memory.lock().unwrap().remove(&at).is_some(), "{at:#x} was given back twice");
     }
+    fn forget(&self, at: Address, bytes: usize) {
+        self.check(at, bytes);
+        // SAFETY: checked above, and memory is whole numbers of 16 bytes.
+        forget(unsafe { std::slice::from_raw_parts_mut(at as *mut u128, bytes / 16) });
+    }
     fn write(&self, at: Address, bytes: &[u8]) -> Result<(), DriverError> {
         self.check(at, bytes.len());
+        self.record(Call::Write(bytes.len()));
         // SAFETY: checked above; the host's bytes are elsewhere.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at as *mut u8, bytes.len()) };
         Ok(())
@@ -246,6 +329,7 @@ impl Driver for Emulator {
     }
     fn clear(&self, at: Address, bytes: usize) -> Result<(), DriverError> {
         self.check(at, bytes);
+        self.record(Call::Clear(bytes));
         // SAFETY: checked above.
         unsafe { std::ptr::write_bytes(at as *mut u8, 0, bytes) };
         Ok(())
@@ -327,7 +411,21 @@ impl Driver for Emulator {
             }
         }
         let bytes: Vec<u8> = out.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.write(product.out, &bytes)
+        // SAFETY: checked above.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), product.out as *mut u8, bytes.len()) };
+        Ok(())
+    }
+    fn wait(&self) -> Result<(), DriverError> {
+        Ok(())
+    }
+    fn uuid(&self) -> Result<[u8; 16], DriverError> {
+        Ok(self.uuid.to_le_bytes())
+    }
+    fn nccl(&self) -> Option<&'static nccl::Library> {
+        nccl_library()
+    }
+    fn stream(&self) -> Result<*mut c_void, DriverError> {
+        Ok(std::ptr::null_mut())
     }
     fn capture(&self, work: &[Work]) -> Result<Graph, DriverError> {
         let graph = self.captured.fetch_add(1, Ordering::Relaxed);

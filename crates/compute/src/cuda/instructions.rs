@@ -186,3 +186,33 @@ fn a_write_beyond_the_shared_memory_is_found() {
     let refusal = write(128).unwrap_err().to_string();
     assert!(refusal.contains("byte 512 of 512 of shared memory was written"), "{refusal}");
 }
+
+#[test]
+fn a_read_of_what_nothing_wrote_is_found() {
+    let Some(driver) = emulated() else { return };
+    let refusal = |read: i32, written: bool| {
+        let at = driver.allocate(512).unwrap();
+        let out = upload(&driver, &[0_u32; LANES]);
+        let list = [read.argument(), i32::from(written).argument(), Out::<u32>::new(at).argument()];
+        let done = driver.launch("try_unwritten", WARP, &[&list[..], &[Out::<u32>::new(out).argument()]].concat());
+        done.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for (read, words) in [
+        (0, "reads 4 bytes of memory, of which nothing wrote byte 0"),
+        (1, "reads 4 bytes of memory, of which nothing wrote byte 0"),
+        (2, "reads 4 bytes of memory, of which nothing wrote byte 0"),
+        (3, "reads 2 bytes of memory that nothing wrote"),
+        (4, "reads 8 bytes of memory, of which nothing wrote byte 0"),
+        (5, "reads 16 bytes of memory, of which nothing wrote byte 8"),
+    ] {
+        assert!(refusal(read, false).contains(words), "read {read}: {}", refusal(read, false));
+        assert_eq!(refusal(read, true), "", "read {read}");
+    }
+    // Memory that was given back and is lent again.
+    let at = upload(&driver, &[7_u32; 4 * LANES]);
+    driver.forget(at, 512);
+    let out = upload(&driver, &[0_u32; LANES]);
+    let places = [at, out].map(|at| Out::<u32>::new(at).argument());
+    let done = driver.launch("try_unwritten", WARP, &[0_i32.argument(), 0_i32.argument(), places[0], places[1]]);
+    assert!(done.is_err());
+}

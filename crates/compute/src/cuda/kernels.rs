@@ -12,8 +12,15 @@ pub(super) fn source() -> String {
 #[cfg(test)]
 pub(super) const INSTRUCTIONS: &str = include_str!("kernels/instructions.cu");
 #[cfg(test)]
-const INSTRUCTION_NAMES: [&str; 6] =
-    ["try_load_matrices", "try_shared_banks", "try_multiply", "try_numbers", "try_copies", "try_beyond"];
+const INSTRUCTION_NAMES: [&str; 7] = [
+    "try_load_matrices",
+    "try_shared_banks",
+    "try_multiply",
+    "try_numbers",
+    "try_copies",
+    "try_beyond",
+    "try_unwritten",
+];
 
 /// What is compiled for a processor, which tests do: every kernel behind one function that is called with its name,
 /// another that returns the types that it takes, and what the last launch was found to do.
@@ -66,7 +73,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 kernels! {
-    /// See `elementwise.cu`; so for all up to [`AdamWUpdate`].
+    /// See `elementwise.cu`; so for all up to [`AdamWAll`].
     RoundToBf16 = round_to_bf16 { count: i64, x: In<f32>, out: Out<bf16> }
     WidenBf16 = widen_bf16 { count: i64, x: In<bf16>, out: Out<f32> }
     CopyBf16 = copy_bf16 { count: i64, x: In<bf16>, out: Out<bf16> }
@@ -125,11 +132,8 @@ kernels! {
         count: i64, columns: i32, a: f32, x: In<f32>, x_stride: i32, accumulate: i32, y_stride: i32, y: Out<f32>,
     }
     AddBias = add_bias { count: i64, columns: i32, bias: In<f32>, out: Out<f32> }
-    AdamWUpdate = adamw {
-        count: i64, rate: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, keep: f32,
-        correction1: f32, correction2: f32, gradient_scale: f32, gradient: In<f32>, first: Out<f32>, second: Out<f32>,
-        parameter: Out<f32>, image: Out<bf16>,
-    }
+    ScaleAddAll = scale_add_all { segments: i32, table: In<i64> }
+    AdamWAll = adamw { segments: i32, table: In<i64>, gradient_scale: f32 }
 
     /// See `rows.cu`; so for all up to [`DivideByNorm`].
     Gather = gather {
@@ -144,10 +148,11 @@ kernels! {
         out: Out<f32>,
     }
     ScatterAdd = scatter_add {
-        columns: i32, rows: In<u32>, ends: In<u32>, ids: In<u32>, d_out: In<f32>, d_table: Out<f32>,
+        columns: i32, split: i32, rows: In<u32>, ends: In<u32>, ids: In<u32>, d_out: In<f32>, partial: Out<f32>,
+        d_table: Out<f32>,
     }
     SumRows = sum_rows { rows: i32, columns: i32, x: In<f32>, x_image: In<bf16>, partial: Out<f32> }
-    AddPartial = add_partial { parts: i32, columns: i32, partial: In<f32>, out: Out<f32> }
+    AddPartial = add_partial { parts: i32, columns: i32, stride: i32, partial: In<f32>, out: Out<f32> }
     RmsNormRows = rms_norm {
         columns: i32, epsilon: f32, x: In<f32>, weight: In<f32>, out: Out<f32>, image: Out<bf16>, inverse_rms: Out<f32>,
     }
@@ -168,22 +173,18 @@ kernels! {
         rows: i32, columns: i32, x: In<f32>, moments: In<f32>, d_out: In<f32>, partial: Out<f32>,
     }
     RopeRows = rope {
-        heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
         positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>,
         key_norm: In<f32>, out: Out<f32>, image: Out<bf16>,
     }
     RopeRowsBackward = rope_backward {
-        heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
+        rows: i32, heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, epsilon: f32, value_norm: i32,
         positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, query_norm: In<f32>,
         key_norm: In<f32>, d_out: In<f32>, d_out_image: In<bf16>, d_packed: Out<f32>, image: Out<bf16>,
-        inverses: Out<f32>,
-    }
-    RopeWeightBackward = rope_backward_weight {
-        rows: i32, heads: i32, key_value_heads: i32, size: i32, turned: i32, axes: i32, first: i32, count: i32,
-        positions: In<u32>, table: In<f32>, query_factors: In<f32>, packed: In<f32>, inverses: In<f32>, d_out: In<f32>,
-        d_out_image: In<bf16>, partial: Out<f32>,
+        partial: Out<f32>,
     }
     SumOfSquares = sum_of_squares { count: i64, x: In<f32>, partial: Out<f64> }
+    SumsOfSquares = sums_of_squares { segments: i32, table: In<i64>, partial: Out<f64> }
     DivideByNorm = divide_by_norm { count: i64, epsilon: f32, partial: In<f64>, x: Out<f32>, image: Out<bf16> }
 
     /// See `losses.cu`; so for all up to [`CostRows`].

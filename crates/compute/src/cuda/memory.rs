@@ -78,6 +78,7 @@ impl Pool {
         let size = rounded(bytes);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((size, at)) = free.lend(size) {
+            self.driver.forget(at, size);
             return Ok(Allocation { at, size, pool: Arc::clone(self) });
         }
         // One that is too small makes room, so that there are no more buffers than are in use at one time.
@@ -138,6 +139,11 @@ impl Pool {
             }
             DriverError::Failed { call, reason } => DeviceError::Gpu { device, call, reason },
         }
+    }
+
+    /// Whose memory it is.
+    pub(super) fn driver(&self) -> &dyn Driver {
+        self.driver.as_ref()
     }
 
     /// The most bytes that were taken from the driver at one time.

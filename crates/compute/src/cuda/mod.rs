@@ -5,13 +5,15 @@
 //! of a product are rounded to bf16, as on the CPU, and its sums are f32; what products and attention read is kept
 //! rounded, see [`buffer`]. All else, and master weights, are f32 in memory. All work of a device is in one order.
 //!
-//! What a kernel computes is tested without a GPU: [`emulator`] compiles the same source for the processor.
+//! What a kernel computes is tested without a GPU: [`emulator`] compiles the same source for the processor. So is what
+//! several GPUs exchange: an emulated NCCL serves threads of one process.
 
 mod algorithms;
 mod arguments;
 mod attention;
 mod buffer;
 mod compile;
+mod connection;
 mod device;
 mod driver;
 mod graphs;
@@ -20,9 +22,11 @@ mod integers;
 mod kernels;
 mod logits;
 mod memory;
+mod nccl;
 mod nvidia;
 mod prepared;
 mod products;
+mod segments;
 mod sums;
 mod visible;
 
@@ -36,6 +40,8 @@ mod tests;
 pub use buffer::GpuBuffer;
 pub use compile::CompileError;
 pub use driver::GpuFacts;
+#[cfg(any(test, feature = "emulator"))]
+pub use emulator::Watched;
 pub use graphs::GraphFigures;
 pub use indices::GpuIndices;
 pub use nvidia::GpuError;
@@ -44,6 +50,7 @@ pub use visible::GpuVisibility;
 
 use crate::{DeviceError, Precision, RopeShape};
 use arguments::{In, Kernel};
+use connection::GpuConnection;
 use driver::{Driver, DriverError, Launch};
 use graphs::Graphs;
 use half::bf16;
@@ -54,6 +61,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Threads of a block where nothing speaks for another number.
 const THREADS: u32 = 256;
+/// Threads of a warp.
+const WARP: usize = 32;
 
 /// One NVIDIA GPU as a device.
 #[derive(Debug, Clone)]
@@ -64,6 +73,8 @@ pub struct Cuda {
     precision: Precision,
     /// What `driver` is, where launches are replayed.
     graphs: Option<Arc<Graphs>>,
+    /// With the GPUs of other ranks.
+    connection: Option<Arc<GpuConnection>>,
 }
 
 /// The tables of each rotation and factor of queries that was met, of which there are few.
@@ -117,7 +128,7 @@ impl Cuda {
 
     fn on(driver: Arc<dyn Driver>) -> Self {
         let pool = Pool::new(Arc::clone(&driver));
-        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32, graphs: None }
+        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32, connection: None, graphs: None }
     }
 
     /// The same device, on which sequences of launches that come again are captured as CUDA graphs and replayed. Results are
@@ -266,6 +277,7 @@ fn int(count: usize) -> i32 {
 trait Plain: Copy + Default {}
 impl Plain for f32 {}
 impl Plain for f64 {}
+impl Plain for i64 {}
 impl Plain for u32 {}
 impl Plain for u8 {}
 impl Plain for bf16 {}

@@ -6,6 +6,7 @@ use super::arguments::{Argument, In, Kernel, Out};
 use super::compile::{self, CompileError};
 use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Graph, Launch, Product, Work};
 use super::kernels::{self, AddBias};
+use super::nccl;
 use crate::DType;
 use cudarc::cublaslt::{result as lt, sys as lt_sys};
 use cudarc::driver::{result as cuda, sys};
@@ -15,7 +16,7 @@ use std::ffi::{CString, c_void};
 use std::fmt;
 use std::path::Path;
 use std::ptr::{from_mut, from_ref};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The oldest driver that serves what is called here: the first for CUDA 12.
@@ -755,6 +756,26 @@ impl Driver for Nvidia {
         if self.enter().is_ok() {
             self.graphs.lock().unwrap_or_else(PoisonError::into_inner).graphs.remove(&graph);
         }
+    }
+
+    fn wait(&self) -> Result<(), DriverError> {
+        self.enter()?;
+        Self::wait(self)
+    }
+
+    fn uuid(&self) -> Result<[u8; 16], DriverError> {
+        let uuid = cuda::device::get_uuid(self.device).map_err(wrong("cuDeviceGetUuid"))?;
+        Ok(uuid.bytes.map(|byte| byte as u8))
+    }
+
+    fn nccl(&self) -> Option<&'static nccl::Library> {
+        static LIBRARY: OnceLock<Option<nccl::Library>> = OnceLock::new();
+        LIBRARY.get_or_init(|| nccl::Library::open(&nccl::NAMES)).as_ref()
+    }
+
+    fn stream(&self) -> Result<*mut c_void, DriverError> {
+        self.enter()?;
+        Ok(self.stream.cast())
     }
 }
 

@@ -1,12 +1,12 @@
 //! Sums over rows: parts of the rows first, then the parts, in an order that never changes.
 
-use super::arguments::Out;
+use super::arguments::{In, Out};
 use super::buffer::Either;
 use super::kernels::{AddPartial, SumRows};
-use super::{Cuda, THREADS, int};
+use super::{Cuda, THREADS, WARP, int};
 
 /// Parts into which a sum over rows is cut: enough for every multiprocessor to have some.
-const PARTS: usize = 512;
+pub(super) const PARTS: usize = 512;
 
 impl Cuda {
     /// `out[c] += Σ_rows x[r, c]`.
@@ -23,7 +23,12 @@ impl Cuda {
         let partial = self.scratch::<f32>(parts * columns);
         let across = columns.div_ceil(THREADS as usize) as u32;
         sum(partial.output(), (across, parts as u32));
-        let kernel = AddPartial { parts: int(parts), columns: int(columns), partial: partial.input(), out };
-        self.launch(0, kernel, (across, 1), THREADS, 0);
+        self.add_partial(parts, (columns, columns), partial.input(), out);
+    }
+
+    /// Parts of sums, `columns` each and so many apart, added to `out`.
+    pub(super) fn add_partial(&self, parts: usize, (columns, stride): (usize, usize), partial: In<f32>, out: Out<f32>) {
+        let kernel = AddPartial { parts: int(parts), columns: int(columns), stride: int(stride), partial, out };
+        self.launch(0, kernel, (columns.div_ceil(WARP) as u32, 1), THREADS, 0);
     }
 }

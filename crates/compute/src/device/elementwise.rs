@@ -173,6 +173,19 @@ pub struct ScaledPoints<'a, B: ?Sized, I: ?Sized> {
     pub scales: &'a B,
 }
 
+/// `y = a x + b y` of a buffer and a part of another that is as long.
+#[derive(Debug)]
+pub struct ScaleAdd<'a, B: ?Sized> {
+    /// The factor of `x`.
+    pub a: f64,
+    /// What is added.
+    pub x: Part<'a, B>,
+    /// The factor of the old `y`, which is not read where it is 0.
+    pub b: f64,
+    /// What is overwritten.
+    pub y: &'a mut B,
+}
+
 /// Everything that takes rows or elements one by one.
 pub trait Elementwise: Memory {
     /// `out[i] = table[ids[i]]`; table `[V, D]`, in the device's own numbers or in bf16, out `[ids, D]`. Also gathers chosen
@@ -251,11 +264,17 @@ pub trait Elementwise: Memory {
     );
     /// `y = a x + b y`; with `b = 0` the old `y` is not read.
     fn scale_add(&self, a: f64, x: &Self::Buffer, b: f64, y: &mut Self::Buffer);
-    /// `y += x`, a part of a buffer that is as long as `y`.
+    /// Each of these, at once where that saves launches.
     ///
     /// # Errors
     /// When the device lacks the memory.
-    fn add_part(&self, x: Part<'_, Self::Buffer>, y: &mut Self::Buffer) -> Result<(), DeviceError>;
+    fn scale_add_all(&self, terms: &mut [ScaleAdd<'_, Self::Buffer>]) -> Result<(), DeviceError>;
+    /// Buffers with a factor each, one behind the other, in the place of the first elements of `to`, or added to them.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    fn stack(&self, parts: &[(f64, &Self::Buffer)], accumulate: bool, to: &mut Self::Buffer)
+    -> Result<(), DeviceError>;
     /// `out = x / (1 − rate)` where a number stays, else 0. It is its own backward.
     fn dropout(&self, dropout: Dropout, x: &Self::Buffer, out: &mut Self::Buffer);
     /// `out[r, first + c] = factor · from[r, c]`, added to what is there or in its place; other columns stay.

@@ -1,6 +1,6 @@
 //! Memory of a device: buffers of real numbers, lists of rows or tokens, and visibilities.
 
-use super::{DType, DeviceError, Element};
+use super::{Connection, DType, DeviceError, Element};
 use crate::Visibility;
 use std::fmt::Debug;
 
@@ -24,6 +24,13 @@ pub struct Columns<'a, B: ?Sized> {
     pub stride: usize,
     /// The first of the columns.
     pub first: usize,
+}
+
+impl<'a, B: ?Sized> Part<'a, B> {
+    /// All elements of a buffer that has so many.
+    pub fn all(buffer: &'a B, len: usize) -> Self {
+        Self { buffer, first: 0, len }
+    }
 }
 
 impl<'a, B: ?Sized> Columns<'a, B> {
@@ -58,6 +65,10 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
     fn describe(&self) -> String;
     /// Whether buffers are in the memory of the host, so that rows get to them without a transfer.
     fn is_host(&self) -> bool;
+    /// Its connection with the devices of other ranks; those that have none exchange through their hosts.
+    fn connection(&self) -> Option<&dyn Connection<Self::Buffer>> {
+        None
+    }
 
     /// A buffer of `len` zeros.
     ///
@@ -92,6 +103,8 @@ pub trait Memory: Clone + Debug + Send + Sync + 'static {
     fn dtype(&self, buffer: &Self::Buffer) -> DType;
     /// Sets all elements to zero.
     fn clear(&self, buffer: &mut Self::Buffer);
+    /// The same of each of several buffers, at once where that saves launches.
+    fn clear_all(&self, buffers: &mut [Self::Buffer]);
     /// Overwrites `to` by `from`, which is as long, each element rounded to the nearest that `to` holds, ties to even.
     fn convert(&self, from: &Self::Buffer, to: &mut Self::Buffer);
     /// Overwrites elements of `to`, which holds the same numbers, from `first` on.

@@ -37,6 +37,17 @@ impl<'a, B: ?Sized> AdamWState<'a, B> {
     }
 }
 
+/// One update of a parameter.
+#[derive(Debug)]
+pub struct AdamWUpdate<'a, B: ?Sized> {
+    /// Its settings.
+    pub step: AdamW,
+    /// The gradient, as long as the parameter.
+    pub gradient: &'a B,
+    /// What changes.
+    pub state: AdamWState<'a, B>,
+}
+
 /// The iteration that takes the singular values of matrices near 1: `X ← X / (‖X‖ + ε)`, and then so many times
 /// `X ← a X + (b A + c A²) X` with `A = X Xᵀ`; of matrices with more rows than columns `X ← a X + X (b A + c A²)` with
 /// `A = Xᵀ X`, which is the same transposed (Newton–Schulz of fifth order, as in Muon: Jordan et al. 2024).
@@ -85,4 +96,9 @@ pub trait Optimiser: Linear {
     ) -> Result<(), DeviceError>;
     /// One AdamW update with the gradient multiplied by `gradient_scale` (clipping).
     fn adamw(&self, step: AdamW, gradient_scale: f64, gradient: &Self::Buffer, state: AdamWState<'_, Self::Buffer>);
+    /// Each of these, at once where that saves launches.
+    ///
+    /// # Errors
+    /// When the device lacks the memory.
+    fn adamw_all(&self, gradient_scale: f64, updates: Vec<AdamWUpdate<'_, Self::Buffer>>) -> Result<(), DeviceError>;
 }

@@ -76,7 +76,7 @@ impl<C: MediumConfig<Medium: Vary>> RunRecipe for ResolvedCodec<C> {
             rate: codec.rate(),
             vocabulary: codec.vocabulary_size(),
         }));
-        let optimiser = Optimiser::new(codec.autoencoder_mut().weights_mut(), &recipe.optimiser)?;
+        let optimiser = Optimiser::new(codec.autoencoder_mut().weights_mut(), &recipe.optimiser, ranks)?;
         let counters = match &state {
             Some(state) => state.counters.clone(),
             None => Counters::new(identity),

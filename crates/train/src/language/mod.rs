@@ -97,7 +97,7 @@ impl RunRecipe for Resolved {
         let format = SavedFormat::of(recipe, &spec, (&vocabulary, &codecs), initial.as_ref());
         let mut network = network::build(recipe, spec, initial.as_ref(), device)?;
         drop(initial);
-        let optimiser = Optimiser::new(network.weights_mut(), &recipe.optimiser)?;
+        let optimiser = Optimiser::new(network.weights_mut(), &recipe.optimiser, training.ranks)?;
         let model = Model { network, optimiser, vocabulary: &vocabulary, format, storage: recipe.run.storage };
         let corpus = train_data.map(|data| data.figures());
         let start = Start { folder: folder.as_ref(), state, counters, own, corpus };
@@ -122,8 +122,8 @@ impl<'a> Training<'a> {
     }
 
     fn preflight<D: Device>(&self) -> Preflight<'a> {
-        let Self { recipe, resume, memory, stop, .. } = *self;
-        Preflight { recipe, resume, memory, element_bytes: size_of::<D::Element>(), stop }
+        let Self { recipe, resume, memory, stop, ranks, .. } = *self;
+        Preflight { recipe, resume, memory, element_bytes: size_of::<D::Element>(), ranks: ranks.size(), stop }
     }
 
     /// Prepares the run on all ranks: rank 0 makes the folder and packs the texts; the others find both.

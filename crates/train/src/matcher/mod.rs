@@ -88,7 +88,7 @@ impl RunRecipe for ResolvedMatcher {
             vocabulary: vocabulary.len(),
         }));
         let mut matcher = Matcher::new(device, recipe.matcher.clone(), vocabulary, recipe.seed)?;
-        let optimiser = Optimiser::new(matcher.towers_mut().weights_mut(), &recipe.optimiser)?;
+        let optimiser = Optimiser::new(matcher.towers_mut().weights_mut(), &recipe.optimiser, ranks)?;
         let counters = match &state {
             Some(state) => state.counters.clone(),
             None => Counters::new(identity),

@@ -100,9 +100,7 @@ impl Distillation {
             return Ok(());
         }
         let folder = teacher_folder(&self.output, round);
-        if step.ranks.rank() == 0 {
-            model.save_average(&folder, &|defaults| self.describe_generation(defaults))?;
-        }
+        model.save_average(step.ranks, &folder, &|defaults| self.describe_generation(defaults))?;
         barrier(step.ranks)?;
         let teacher = model.open(&folder)?;
         self.teacher = same_process(teacher, &self.teacher.spec().process)?;

@@ -93,7 +93,7 @@ pub(crate) fn train<D: Device>(
     };
     let denoiser = Box::new(initial.inference_network(device.clone(), WeightFormat::F32)?);
     let mut weights = objective.order.weights(device, recipe.seed)?;
-    let optimiser = Optimiser::new(&mut weights, &recipe.optimiser)?;
+    let optimiser = Optimiser::new(&mut weights, &recipe.optimiser, training.ranks)?;
     let start = Start { folder: folder.as_ref(), state, counters, own, corpus: None };
     training.take_steps(OrderTrainee::new(recipe, objective, denoiser, (weights, optimiser)), start, events)
 }

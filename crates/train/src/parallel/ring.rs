@@ -1,14 +1,14 @@
 //! Ranks on a ring of TCP connections, each sending to the next and hearing from the one before.
 //!
 //! A sum is cut into as many parts as there are ranks. Each part goes round once and is added to at every rank,
-//! beginning at the rank after its own, and then goes round again as it is: `2 (n − 1) / n` of the data pass each
-//! connection, and every rank ends with the same bits (Patarasu & Yuan, "Bandwidth optimal all-reduce algorithms for
-//! clusters of workstations", J. Parallel Distrib. Comput. 69, 2009, section 3).
+//! beginning at the rank after its own, where it ends (a reduce-scatter). Then it goes round again as it is (an
+//! all-gather): `2 (n − 1) / n` of the data pass each connection, and every rank ends with the same bits (Patarasu & Yuan,
+//! "Bandwidth optimal all-reduce algorithms for clusters of workstations", J. Parallel Distrib. Comput. 69, 2009, section 3).
 
 use super::{Launch, ParallelError, Ranks};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -154,34 +154,47 @@ impl Ring {
         Ok(heard)
     }
 
-    fn sum_all<T: Number>(&self, values: &mut [T]) -> Result<(), ParallelError> {
+    /// Sends a part of the values to the next rank while hearing another from the one before.
+    fn pass<T: Number>(
+        &self,
+        values: &[T],
+        sending: Range<usize>,
+        hearing: &Range<usize>,
+    ) -> Result<Vec<T>, ParallelError> {
+        let mut message = Vec::with_capacity(sending.len() * T::BYTES);
+        values[sending].iter().for_each(|value| value.put(&mut message));
+        let heard = self.exchange(&message, hearing.len() * T::BYTES)?;
+        Ok(heard.chunks_exact(T::BYTES).map(T::get).collect())
+    }
+
+    /// Adds up part `r` of the values at rank `r`.
+    fn sum_parts<T: Number>(&self, values: &mut [T], parts: &[Range<usize>]) -> Result<(), ParallelError> {
         let (rank, size) = (self.rank, self.size);
-        let part = |index: usize| values_range(values.len(), size, index % size);
-        let ranges: Vec<_> = (0..size).map(part).collect();
-        let pass = |values: &[T], sending: usize, hearing: usize| -> Result<Vec<T>, ParallelError> {
-            let mut message = Vec::with_capacity(ranges[sending].len() * T::BYTES);
-            values[ranges[sending].clone()].iter().for_each(|value| value.put(&mut message));
-            let heard = self.exchange(&message, ranges[hearing].len() * T::BYTES)?;
-            Ok(heard.chunks_exact(T::BYTES).map(T::get).collect())
-        };
-        for step in 0..size - 1 {
-            let (sending, hearing) = ((rank + size - step) % size, (rank + 2 * size - step - 1) % size);
-            let heard = pass(values, sending, hearing)?;
-            for (value, heard) in values[ranges[hearing].clone()].iter_mut().zip(heard) {
+        for step in 1..size {
+            let (sending, hearing) = (&parts[(rank + size - step) % size], &parts[(rank + 2 * size - step - 1) % size]);
+            let heard = self.pass(values, sending.clone(), hearing)?;
+            for (value, heard) in values[hearing.clone()].iter_mut().zip(heard) {
                 *value += heard;
             }
         }
+        Ok(())
+    }
+
+    fn sum_all<T: Number>(&self, values: &mut [T]) -> Result<(), ParallelError> {
+        let (rank, size) = (self.rank, self.size);
+        let parts: Vec<_> = (0..size).map(|index| values_range(values.len(), size, index)).collect();
+        self.sum_parts(values, &parts)?;
         for step in 0..size - 1 {
-            let (sending, hearing) = ((rank + 1 + size - step) % size, (rank + size - step) % size);
-            let heard = pass(values, sending, hearing)?;
-            values[ranges[hearing].clone()].copy_from_slice(&heard);
+            let (sending, hearing) = (&parts[(rank + size - step) % size], &parts[(rank + 2 * size - step - 1) % size]);
+            let heard = self.pass(values, sending.clone(), hearing)?;
+            values[hearing.clone()].copy_from_slice(&heard);
         }
         Ok(())
     }
 }
 
 /// Part `index` of `size` nearly equal parts of so many values.
-fn values_range(length: usize, size: usize, index: usize) -> std::ops::Range<usize> {
+fn values_range(length: usize, size: usize, index: usize) -> Range<usize> {
     length * index / size..length * (index + 1) / size
 }
 
@@ -195,8 +208,11 @@ impl Ranks for Ring {
     fn all_reduce(&self, values: &mut [f64]) -> Result<(), ParallelError> {
         self.sum_all(values)
     }
-    fn all_reduce_single(&self, values: &mut [f32]) -> Result<(), ParallelError> {
-        self.sum_all(values)
+    fn reduce_scatter(&self, values: &mut [f64], parts: &[Range<usize>]) -> Result<(), ParallelError> {
+        self.sum_parts(values, parts)
+    }
+    fn reduce_scatter_single(&self, values: &mut [f32], parts: &[Range<usize>]) -> Result<(), ParallelError> {
+        self.sum_parts(values, parts)
     }
     fn all_gather(&self, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, ParallelError> {
         let mut all = vec![Vec::new(); self.size];
@@ -364,20 +380,47 @@ mod tests {
     #[test]
     fn sums_are_the_same_bits_on_every_rank() {
         for (size, length) in [(2, 1000), (3, 1001), (4, 3), (3, 0), (4, 100_003)] {
-            let value = |rank: usize, i: usize| ((i * 7919 + rank * 104_729) % 1000) as f32 / 7.0 - 60.0;
             let sums = ranks(size, |ring| {
-                let mut values: Vec<f32> = (0..length).map(|i| value(ring.rank(), i)).collect();
-                ring.all_reduce_single(&mut values).unwrap();
                 let mut wide: Vec<f64> = (0..length).map(|i| f64::from(value(ring.rank(), i))).collect();
                 ring.all_reduce(&mut wide).unwrap();
-                (values, wide)
+                wide
             });
-            for (single, wide) in &sums {
-                assert_eq!(single, &sums[0].0);
-                assert_eq!(wide, &sums[0].1);
-                for i in 0..length {
+            for wide in &sums {
+                assert_eq!(wide, &sums[0]);
+                for (i, sum) in wide.iter().enumerate() {
                     let exact: f64 = (0..size).map(|rank| f64::from(value(rank, i))).sum();
-                    assert!((wide[i] - exact).abs() < 1e-9 && (f64::from(single[i]) - exact).abs() < 1e-3);
+                    assert!((sum - exact).abs() < 1e-9);
+                }
+            }
+        }
+    }
+
+    fn value(rank: usize, i: usize) -> f32 {
+        ((i * 7919 + rank * 104_729) % 1000) as f32 / 7.0 - 60.0
+    }
+
+    #[test]
+    fn each_rank_has_the_sums_of_its_part_however_long_it_is() {
+        let parts = |ends: &[usize]| -> Vec<Range<usize>> {
+            ends.iter().scan(0, |start, &end| Some(std::mem::replace(start, end)..end)).collect()
+        };
+        for ends in [&[1, 1000][..], &[700, 700, 1001], &[0, 3, 3, 70_003]] {
+            let (size, parts) = (ends.len(), &parts(ends));
+            let length = ends[size - 1];
+            let sums = ranks(size, |ring| {
+                let (part, values) = (parts[ring.rank()].clone(), (0..length).map(|i| value(ring.rank(), i)));
+                let mut single: Vec<f32> = values.clone().collect();
+                ring.reduce_scatter_single(&mut single, parts).unwrap();
+                let mut wide: Vec<f64> = values.map(f64::from).collect();
+                ring.reduce_scatter(&mut wide, parts).unwrap();
+                (single[part.clone()].to_vec(), wide[part].to_vec())
+            });
+            for (rank, (single, wide)) in sums.into_iter().enumerate() {
+                for ((i, single), wide) in parts[rank].clone().zip(single).zip(wide) {
+                    // The sum begins at the rank after its own, and goes round.
+                    let order = (1..=size).map(|step| value((rank + step) % size, i));
+                    assert_eq!(single.to_bits(), order.clone().reduce(|sum, value| sum + value).unwrap().to_bits());
+                    assert_eq!(wide.to_bits(), order.map(f64::from).sum::<f64>().to_bits());
                 }
             }
         }

@@ -6,7 +6,9 @@
 use super::{Preflight, Texts, Tokens, with_layers};
 use crate::TrainError;
 use crate::error::Bytes;
-use crate::recipe::{NetworkRecipe, ObjectiveKind, OptimiserKind, OptimiserRecipe, Resolved, Run};
+use crate::optimiser::Rule;
+use crate::parallel::{Piece, Shards};
+use crate::recipe::{NetworkRecipe, ObjectiveKind, OptimiserRecipe, Resolved, Run};
 use aquatint_checkpoint::Checkpoint;
 use aquatint_compute::WeightFormat;
 use aquatint_files::available_space;
@@ -42,16 +44,33 @@ struct Sizes {
     model: f64,
 }
 
+/// Numbers that an optimiser keeps of each number that learns: moments, and the average where there is one.
+fn states(optimiser: &OptimiserRecipe, tensor: &TensorSpec) -> f64 {
+    let moments = Rule::of(optimiser.kind, tensor.role, &tensor.shape).moments().len();
+    moments as f64 + if optimiser.ema > 0.0 { 1.0 } else { 0.0 }
+}
+
+/// Numbers that the rank with most of them keeps in its shard of the states.
+fn largest_shard(optimiser: &OptimiserRecipe, learned: &[&TensorSpec], ranks: usize) -> f64 {
+    let takes_whole =
+        |tensor: &TensorSpec| Rule::of(optimiser.kind, tensor.role, &tensor.shape).takes_whole(tensor.role);
+    let extents: Vec<(usize, bool)> = learned.iter().map(|tensor| (tensor.len(), takes_whole(tensor))).collect();
+    let shards = Shards::new(&extents, ranks);
+    let of_piece = |piece: &Piece| piece.range.len() as f64 * states(optimiser, learned[piece.parameter]);
+    shards.of_ranks().iter().map(|pieces| pieces.iter().map(of_piece).sum()).fold(0.0, f64::max)
+}
+
 impl Sizes {
-    /// What each parameter takes, by its group; numbers of the device have `element` bytes.
+    /// What each parameter takes, by its group, on one of so many ranks; numbers of the device have `element` bytes.
     fn of(
         tensors: &[TensorSpec],
         (optimiser, run): (&OptimiserRecipe, &Run),
-        element: f64,
+        (element, ranks): (f64, usize),
     ) -> Result<Self, TrainError> {
         let groups = optimiser.parameter_groups()?;
         let stored = run.storage.bytes() as f64;
-        let mut sizes = Self::default();
+        let is_sharded = optimiser.shard && ranks > 1;
+        let (mut sizes, mut learned) = (Self::default(), Vec::new());
         // Beside an adapter a model is not saved again.
         let saves_base = !tensors.iter().any(|tensor| tensor.role == Role::Adapter);
         for tensor in tensors {
@@ -63,12 +82,10 @@ impl Sizes {
                 }
                 Some(group) if !group.trainable => (element, SAVED, stored),
                 _ => {
-                    let moments = match (optimiser.kind, tensor.role) {
-                        (OptimiserKind::Muon, Role::Matrix) => 1.0,
-                        _ => 2.0,
-                    };
-                    let average = if optimiser.ema > 0.0 { 1.0 } else { 0.0 };
-                    (element * (2.0 + moments + average), SAVED * (1.0 + moments + average), stored)
+                    let states = states(optimiser, tensor);
+                    learned.push(tensor);
+                    let held = if is_sharded { 0.0 } else { states };
+                    (element * (2.0 + held), SAVED * (1.0 + states), stored)
                 }
             };
             sizes.device += count * device;
@@ -76,6 +93,9 @@ impl Sizes {
                 sizes.state += count * state;
                 sizes.model += count * model;
             }
+        }
+        if is_sharded {
+            sizes.device += element * largest_shard(optimiser, &learned, ranks);
         }
         Ok(sizes)
     }
@@ -85,10 +105,10 @@ impl Sizes {
 pub(crate) fn check_room(
     tensors: &[TensorSpec],
     (optimiser, run): (&OptimiserRecipe, &Run),
-    (memory, element_bytes): (AvailableMemory, usize),
+    (memory, element_bytes, ranks): (AvailableMemory, usize, usize),
     (output, resumed): (&Path, bool),
 ) -> Result<(), TrainError> {
-    let sizes = Sizes::of(tensors, (optimiser, run), element_bytes as f64)?;
+    let sizes = Sizes::of(tensors, (optimiser, run), (element_bytes as f64, ranks))?;
     require_memory(memory, sizes.device, sizes.state)?;
     let Sizes { state, model, .. } = sizes;
     require_room(output, if resumed { state.max(model) } else { 2.0 * state + 2.0 * model })
@@ -115,7 +135,7 @@ pub(super) fn check_weights(
 /// Refuses a run that does not fit into memory.
 pub(super) fn check_memory(preflight: &Preflight<'_>, spec: &NetworkSpec) -> Result<(), TrainError> {
     let recipe = preflight.recipe;
-    let sizes = Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), preflight.element_bytes as f64)?;
+    let sizes = Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), preflight.elements())?;
     // A save holds the state once more.
     let learned = sizes.device + activations(preflight, spec);
     require_memory(preflight.memory, learned + reference(preflight, spec), sizes.state)
@@ -175,7 +195,7 @@ pub(super) fn check_order(
 /// of a group of completions, which one rank draws together.
 fn order_sizes(preflight: &Preflight<'_>, learned: &[TensorSpec]) -> Result<(f64, f64), TrainError> {
     let recipe = preflight.recipe;
-    let sizes = Sizes::of(learned, (&recipe.optimiser, &recipe.run), preflight.element_bytes as f64)?;
+    let sizes = Sizes::of(learned, (&recipe.optimiser, &recipe.run), preflight.elements())?;
     let parameters: usize = learned.iter().map(TensorSpec::len).sum();
     let completions = recipe.reward.as_ref().map_or(0, |reward| reward.completions);
     Ok((sizes.device, sizes.state.max(completions as f64 * parameters as f64 * size_of::<f64>() as f64)))
@@ -188,7 +208,7 @@ pub(super) fn check_disk(
     texts: &Texts,
     resumed: bool,
 ) -> Result<(), TrainError> {
-    let Sizes { state, model, .. } = Sizes::of(learned, (&recipe.optimiser, &recipe.run), SAVED)?;
+    let Sizes { state, model, .. } = Sizes::of(learned, (&recipe.optimiser, &recipe.run), (SAVED, 1))?;
     // A file that is replaced is there twice for a moment; a resumed run replaces what it has.
     let mut output = if resumed { state.max(model) } else { 2.0 * state + 2.0 * model };
     let shards = if resumed { 0.0 } else { (texts.bytes / BYTES_PER_TOKEN * TOKEN) as f64 };
@@ -228,7 +248,7 @@ mod tests {
 
     fn preflight(recipe: &Resolved, memory: AvailableMemory) -> Preflight<'_> {
         static STOP: AtomicBool = AtomicBool::new(false);
-        Preflight { recipe, resume: false, memory, element_bytes: 4, stop: &STOP }
+        Preflight { recipe, resume: false, memory, element_bytes: 4, ranks: 1, stop: &STOP }
     }
 
     fn host(bytes: u64) -> AvailableMemory {
@@ -240,13 +260,38 @@ mod tests {
         let sizes = |set: &[&str]| {
             let recipe = recipe(set);
             let spec = network::spec(&recipe, TOKENS, None).unwrap();
-            (spec.parameter_count() as f64, Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), 4.0).unwrap())
+            (
+                spec.parameter_count() as f64,
+                Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), (4.0, 1)).unwrap(),
+            )
         };
         let (count, all) = sizes(&["optimiser.kind=adamw", "optimiser.ema=0.0", "run.storage=bf16"]);
         assert_eq!(all, Sizes { device: count * 16.0, state: count * 12.0, model: count * 2.0 });
         let few_bits = "optimiser.groups=[{ parameters = 'model.layers.*', trainable = false, precision = 'int4' }]";
         let (_, few) = sizes(&["optimiser.kind=adamw", "optimiser.ema=0.0", "run.storage=bf16", few_bits]);
         assert!(few.device < 0.5 * all.device && few.state < 0.5 * all.state && few.model < all.model, "{few:?}");
+    }
+
+    #[test]
+    fn sharded_states_count_by_the_largest_shard_of_the_ranks_that_there_are() {
+        let sizes = |set: &[&str], ranks: usize| {
+            let recipe = recipe(set);
+            let spec = network::spec(&recipe, TOKENS, None).unwrap();
+            let count = spec.parameter_count() as f64;
+            let sizes = Sizes::of(&spec.tensors(), (&recipe.optimiser, &recipe.run), (4.0, ranks)).unwrap();
+            (sizes.device / count, sizes.state / count)
+        };
+        for kind in ["optimiser.kind=adamw", "optimiser.kind=muon"] {
+            let (alone, saved) = sizes(&[kind], 1);
+            assert_eq!(sizes(&[kind, "optimiser.shard=true"], 1), (alone, saved));
+            assert_eq!(sizes(&[kind], 8), (alone, saved));
+            let (shared, same) = sizes(&[kind, "optimiser.shard=true"], 8);
+            // Weights and gradients are 8 bytes of each parameter on every rank; what is saved is the same. A matrix of Muon is
+            // on one rank: of 36 to 8 ranks some have five.
+            let level = 8.0 + (alone - 8.0) / 8.0;
+            let most = if kind.ends_with("adamw") { 1e-3 } else { 0.4 };
+            assert!(shared >= level && shared < level + most && same == saved, "{kind}: {shared}, level {level}");
+        }
     }
 
     #[test]

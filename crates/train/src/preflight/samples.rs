@@ -26,11 +26,12 @@ impl<R: RunRecipe> Training<'_, R> {
         (tensors, element_bytes): (&[TensorSpec], usize),
         contents: impl FnOnce() -> Result<Vec<(&'static str, Vec<String>)>, TrainError>,
     ) -> Result<SampleFindings, TrainError> {
-        let Self { recipe, resume, memory, .. } = *self;
+        let Self { recipe, resume, memory, ranks, .. } = *self;
         let (output, optimiser, run) = (recipe.output(), recipe.optimiser(), recipe.run_settings());
         let state = folder::find(output, resume)?;
         groups::check(optimiser, tensors)?;
-        resources::check_room(tensors, (optimiser, run), (memory, element_bytes), (output, state.is_some()))?;
+        let machine = (memory, element_bytes, ranks.size());
+        resources::check_room(tensors, (optimiser, run), machine, (output, state.is_some()))?;
         let identity = Identity::with_contents(&recipe.to_toml()?, contents()?)?;
         if let Some(state) = &state {
             identity.require(output, &state.counters.identity)?;

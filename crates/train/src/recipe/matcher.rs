@@ -126,6 +126,9 @@ impl ResolvedMatcher {
     fn check(&self) -> Result<(), RecipeError> {
         ranges::check_run(&self.optimiser, &self.run)?;
         self.optimiser.parameter_groups()?;
+        if self.optimiser.shard {
+            return Err(RecipeError::value("optimiser.shard", "true", "false for a matcher, which one rank trains"));
+        }
         if self.data.train.is_empty() {
             return Err(RecipeError::value("data.train", "[]", "at least one source"));
         }

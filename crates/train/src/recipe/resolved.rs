@@ -67,6 +67,9 @@ pub struct OptimiserRecipe {
     pub floor: f64,
     /// Recompute all activations in the backward pass.
     pub recompute: bool,
+    /// Each of several ranks keeps moments and averages of its share of the parameters only.
+    #[serde(default, skip_serializing_if = "super::is_off")]
+    pub shard: bool,
     /// Parameters that learn otherwise than the rest, or not at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupRecipe>,
@@ -140,6 +143,7 @@ impl OptimiserOverrides {
             decay: self.decay.unwrap_or(0.25),
             floor: self.floor.unwrap_or(0.0),
             recompute: self.recompute.unwrap_or(false),
+            shard: self.shard.unwrap_or(false),
             groups: self.groups,
         }
     }

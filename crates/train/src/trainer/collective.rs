@@ -2,37 +2,31 @@
 
 use crate::TrainError;
 use crate::event::Ending;
-use crate::parallel::{ParallelError, Ranks};
-use aquatint_compute::{Device, Element};
+use crate::optimiser::Optimiser;
+use crate::parallel::{Exchange, ParallelError, Ranks, barrier};
+use aquatint_compute::Device;
 use aquatint_network::{ExpertLoads, Weights};
 
-/// Makes the gradient that of all ranks, in the precision of the device.
-pub(super) fn all_reduce_gradients<D: Device>(ranks: &dyn Ranks, weights: &mut Weights<D>) -> Result<(), TrainError> {
+/// Makes the gradient that of all ranks, as far as this one updates parameters with it, and returns its norm over all.
+pub(super) fn add_gradients<D: Device>(
+    ranks: &dyn Ranks,
+    weights: &mut Weights<D>,
+    optimiser: &Optimiser<D>,
+) -> Result<f64, TrainError> {
     if ranks.size() == 1 {
-        return Ok(());
+        return Ok(weights.gradient_norm());
     }
     let device = weights.device().clone();
-    let mut flat: Vec<D::Element> = Vec::new();
-    for parameter in weights.parameters() {
-        flat.extend(device.download(parameter.gradient));
-    }
-    if size_of::<D::Element>() <= size_of::<f32>() {
-        let mut single: Vec<f32> = flat.iter().map(|value| value.to_f64() as f32).collect();
-        ranks.all_reduce_single(&mut single)?;
-        flat = single.into_iter().map(|value| D::Element::from_f64(value.into())).collect();
-    } else {
-        let mut wide: Vec<f64> = flat.iter().map(|value| value.to_f64()).collect();
-        ranks.all_reduce(&mut wide)?;
-        flat = wide.into_iter().map(D::Element::from_f64).collect();
-    }
-    let mut rest = flat.as_slice();
+    let exchange = Exchange { ranks, device: &device, shards: optimiser.shards() };
     // Frozen parameters have no gradient, and what was prepared of them stays.
-    for parameter in weights.trained_parameters_mut() {
-        let (values, after) = rest.split_at(device.len(parameter.gradient));
-        device.write(parameter.gradient, values);
-        rest = after;
+    let mut gradients: Vec<_> =
+        weights.trained_parameters_mut().into_iter().map(|parameter| parameter.gradient).collect();
+    exchange.reduce_scatter(&mut gradients)?;
+    let norm = exchange.sum_of_squares(&gradients)?.sqrt();
+    if !optimiser.is_sharded() {
+        exchange.all_gather(&mut gradients.into_iter().enumerate().collect::<Vec<_>>())?;
     }
-    Ok(())
+    Ok(norm)
 }
 
 /// The cost of a step on all ranks, and what all of them observed, in the order of the ranks.
@@ -91,4 +85,19 @@ pub(super) fn agree_on_ending(ranks: &dyn Ranks, wish: Option<Ending>) -> Result
         Some(1) => Some(Ending::TimeUp),
         _ => None,
     })
+}
+
+/// What rank 0 finds to be done after a step, as all ranks do it together: so many answers.
+pub(super) fn agree_with_first<const N: usize>(ranks: &dyn Ranks, own: [bool; N]) -> Result<[bool; N], TrainError> {
+    let answers = ranks.all_gather(own.map(u8::from).to_vec())?;
+    Ok(std::array::from_fn(|index| answers[0].get(index).is_some_and(|&answer| answer > 0)))
+}
+
+/// Ends an exchange between devices: none of them may go before the others have what it gave.
+pub(super) fn part<D: Device>(ranks: &dyn Ranks, device: &D) -> Result<(), TrainError> {
+    if let Some(connection) = device.connection() {
+        connection.wait()?;
+        barrier(ranks)?;
+    }
+    Ok(())
 }

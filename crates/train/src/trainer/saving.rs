@@ -3,19 +3,27 @@
 use super::{Trainee, with_average};
 use crate::TrainError;
 use crate::counters::Counters;
+use crate::parallel::Ranks;
 use aquatint_checkpoint::{Exact, Tensor, save_state};
 use std::path::Path;
 
-/// Saves state and model in the run's folder. A run whose numbers are lost is refused, so that what was saved before
-/// stays.
-pub(super) fn save<T: Trainee>(trainee: &mut T, counters: &mut Counters, folder: &Path) -> Result<(), TrainError> {
-    counters.objective = trainee.state()?;
+/// Saves state and model in the run's folder, on rank 0; where states are sharded the others bring theirs. A run whose numbers
+/// are lost is refused, so that what was saved before stays.
+pub(super) fn save<T: Trainee>(
+    trainee: &mut T,
+    ranks: &dyn Ranks,
+    counters: &mut Counters,
+    folder: &Path,
+) -> Result<(), TrainError> {
     let (weights, optimiser) = trainee.learner();
-    let state = optimiser.state(weights)?;
-    require_finite(&state, counters.step)?;
-    save_state(folder, counters, &state)?;
+    let state = optimiser.state(weights, ranks)?;
+    if ranks.rank() == 0 {
+        counters.objective = trainee.state()?;
+        require_finite(&state, counters.step)?;
+        save_state(folder, counters, &state)?;
+    }
     drop(state);
-    with_average(trainee, |trainee| trainee.save(folder))
+    with_average(trainee, ranks, |trainee| trainee.save(folder))?.unwrap_or(Ok(()))
 }
 
 /// Refuses weights, moments and averages that are infinite or no numbers.

@@ -1,9 +1,10 @@
 //! One step: its parts are learned, ranks add their gradients, the optimiser updates.
 
-use super::collective::{all_reduce_costs, all_reduce_gradients, all_reduce_loads};
+use super::collective::{add_gradients, all_reduce_costs, all_reduce_loads};
 use super::{Plan, StepCost, StepPart, Trainee};
 use crate::TrainError;
 use crate::lr_schedule::learning_rate_factor;
+use crate::optimiser::Update;
 use std::time::Instant;
 
 /// What a step was.
@@ -37,16 +38,17 @@ pub(super) fn take<T: Trainee>(
     let Some(StepCost { nats, observed, loads, tokens, learned, bytes }) = trainee.learn(part)? else {
         return Ok(None);
     };
-    all_reduce_gradients(ranks, trainee.learner().0)?;
+    // Figures first: the ring says so where a rank is gone, and connected devices would wait for it.
     let (nats, observed) = all_reduce_costs(ranks, nats, observed)?;
     let loads = all_reduce_loads(ranks, loads)?;
-    let norm = trainee.weights().gradient_norm();
+    let (weights, optimiser) = trainee.learner();
+    let norm = add_gradients(ranks, weights, optimiser)?;
     let learning_rate = plan.optimiser.learning_rate * learning_rate_factor(plan.optimiser, number, plan.run.steps);
     let finite = norm.is_finite() && nats.is_finite();
     if finite {
         trainee.observe(&observed, &loads);
         let (weights, optimiser) = trainee.learner();
-        optimiser.update(weights, number + 1, learning_rate, norm)?;
+        optimiser.update(weights, ranks, Update { step: number + 1, learning_rate, norm })?;
     }
     let (imbalance, seconds) = (loads.imbalance(), begun.elapsed().as_secs_f64());
     Ok(Some(StepOutcome { finite, nats, tokens, learned, bytes, norm, learning_rate, imbalance, seconds }))

@@ -3,6 +3,7 @@
 use super::{Held, Measured, Trainee, with_average};
 use crate::TrainError;
 use crate::counters::Counters;
+use crate::parallel::Ranks;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,14 +17,15 @@ pub(super) enum Validation {
     Stopped,
 }
 
-/// What the held-out data costs; where that is the best so far, the model is kept in `folder`.
+/// What the held-out data costs, on rank 0; where that is the best so far, the model is kept in `folder`.
 pub(super) fn validate<T: Trainee>(
     trainee: &mut T,
+    ranks: &dyn Ranks,
     counters: &mut Counters,
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<Validation, TrainError> {
-    with_average(trainee, |trainee| {
+    let measured = with_average(trainee, ranks, |trainee| {
         let measured = match trainee.validate(&mut || !stop.load(Ordering::SeqCst))? {
             Held::Measured(measured) => measured,
             Held::Nothing => return Ok(Validation::Nothing),
@@ -34,5 +36,6 @@ pub(super) fn validate<T: Trainee>(
             trainee.save(folder)?;
         }
         Ok(Validation::Measured(measured, best))
-    })
+    })?;
+    measured.unwrap_or(Ok(Validation::Nothing))
 }

@@ -3,6 +3,7 @@
 use crate::support::{fingerprint, recipe, run};
 use aquatint_compute::{Cuda, Precision};
 use aquatint_train::{Resolved, StepFigures, TrainingEvent, train};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 /// Small, as an emulated GPU is slow.
@@ -74,6 +75,44 @@ fn a_run_that_another_process_resumes_takes_the_algorithms_that_were_stored() {
         run_on(&first, &of(name, "run.steps=1"), false);
         run_on(&device, &of(name, "run.steps=2"), true);
         assert_eq!(state("whole") == state(name), is_same, "{name}");
+    }
+}
+
+/// A launch takes longer than what it does to a small parameter: there is none for each, however many there are.
+#[test]
+fn a_step_on_a_gpu_launches_no_kernel_for_each_parameter() {
+    let folder = tempfile::tempdir().unwrap();
+    let step = |kind: &str, layers: usize| -> Option<BTreeMap<&'static str, usize>> {
+        let (device, watched) = Cuda::watched()?;
+        let (kind, layers) = (format!("optimiser.kind={kind}"), format!("network.layers={layers}"));
+        let set = [&SET[..], &[&kind, &layers, "run.steps=3", "network.qk_norm=true"]].concat();
+        let mut steps = Vec::new();
+        train(
+            &recipe(&folder.path().join(&kind).join(&layers), &set),
+            device,
+            false,
+            &AtomicBool::new(false),
+            &mut |event| {
+                if let TrainingEvent::Step(_) = event {
+                    steps.push(watched.calls());
+                }
+            },
+        )
+        .unwrap();
+        steps.pop()
+    };
+    for kind in ["muon", "adamw"] {
+        let (Some(few), Some(many)) = (step(kind, 1), step(kind, 4)) else { return };
+        let of = |counts: &BTreeMap<&'static str, usize>, name| counts.get(name).copied().unwrap_or(0);
+        println!("{kind}: {few:?}, {many:?}");
+        for name in ["adamw", "sums_of_squares", "scale_add", "divide_by_norm", "sum_of_squares"] {
+            assert_eq!(of(&few, name), of(&many, name), "{kind}: {name}");
+        }
+        // Two weights of a layer are stacks, that of queries, keys and values and that of a gate with what it is for: each is
+        // stacked, and hands its gradient back.
+        assert_eq!(of(&many, "scale_add_all") - of(&few, "scale_add_all"), 3 * 4, "{kind}");
+        let limits = if kind == "muon" { (1, 40) } else { (1, 0) };
+        assert!((of(&many, "adamw"), of(&many, "scale_add")) <= limits, "{kind}: {many:?}");
     }
 }
 

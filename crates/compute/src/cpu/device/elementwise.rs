@@ -4,7 +4,7 @@ use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, scalar};
 use crate::{
     Activation, AddColumns, Columns, DType, DeviceError, Dropout, Element, Elementwise, Modulation, Part, RowScale,
-    ScaledPoints, ShiftScale, WriteRows,
+    ScaleAdd, ScaledPoints, ShiftScale, WriteRows,
 };
 
 /// The same with the groups as a slice.
@@ -179,17 +179,20 @@ impl<E: Element> Elementwise for Cpu<E> {
         scalar::scale_rows_backward(scale_on_slices(operands), d_out, d_x, d_factors.as_mut_slice());
     }
     fn scale_add(&self, a: f64, x: &Buffer<E>, b: f64, y: &mut Buffer<E>) {
-        let (x, y) = (x.as_slice(), y.as_mut_slice());
-        match &self.fast {
-            Some(fast) => fast.scale_add(a, f32s(x), b, f32s_mut(y)),
-            None => scalar::scale_add(a, x, b, y),
-        }
+        self.scale_add_slices(a, x.as_slice(), b, y.as_mut_slice());
     }
-    fn add_part(&self, Part { buffer, first, len }: Part<'_, Buffer<E>>, y: &mut Buffer<E>) -> Result<(), DeviceError> {
-        let (x, y) = (&buffer.as_slice()[first..][..len], y.as_mut_slice());
-        match &self.fast {
-            Some(fast) => fast.scale_add(1.0, f32s(x), 1.0, f32s_mut(y)),
-            None => scalar::scale_add(1.0, x, 1.0, y),
+    fn scale_add_all(&self, terms: &mut [ScaleAdd<'_, Buffer<E>>]) -> Result<(), DeviceError> {
+        for ScaleAdd { a, x: Part { buffer, first, len }, b, y } in terms {
+            self.scale_add_slices(*a, &buffer.as_slice()[*first..][..*len], *b, y.as_mut_slice());
+        }
+        Ok(())
+    }
+    fn stack(&self, parts: &[(f64, &Buffer<E>)], accumulate: bool, to: &mut Buffer<E>) -> Result<(), DeviceError> {
+        let mut rest = to.as_mut_slice();
+        for (factor, part) in parts {
+            let (own, after) = rest.split_at_mut(part.len());
+            self.scale_add_slices(*factor, part.as_slice(), if accumulate { 1.0 } else { 0.0 }, own);
+            rest = after;
         }
         Ok(())
     }
@@ -205,6 +208,15 @@ impl<E: Element> Elementwise for Cpu<E> {
         match &self.fast {
             Some(fast) => fast.add_columns(operands.map(f32s), f32s_mut(out)),
             None => scalar::add_columns(operands, out),
+        }
+    }
+}
+
+impl<E: Element> Cpu<E> {
+    fn scale_add_slices(&self, a: f64, x: &[E], b: f64, y: &mut [E]) {
+        match &self.fast {
+            Some(fast) => fast.scale_add(a, f32s(x), b, f32s_mut(y)),
+            None => scalar::scale_add(a, x, b, y),
         }
     }
 }

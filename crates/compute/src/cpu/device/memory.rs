@@ -68,6 +68,9 @@ impl<E: Element> Memory for Cpu<E> {
             _ => buffer.as_mut_slice().fill(E::default()),
         }
     }
+    fn clear_all(&self, buffers: &mut [Buffer<E>]) {
+        buffers.iter_mut().for_each(|buffer| self.clear(buffer));
+    }
     fn convert(&self, from: &Buffer<E>, to: &mut Buffer<E>) {
         let values = from.to_elements();
         assert_eq!(values.len(), to.len(), "a buffer is overwritten by as many elements as it has");

@@ -3,8 +3,8 @@
 use crate::cpu::fast::{f32s, f32s_mut};
 use crate::cpu::{Buffer, Cpu, scalar};
 use crate::{
-    AdamW, AdamWState, BackwardInput, BackwardWeight, DeviceError, Element, Elementwise, Linear, LinearOperands,
-    LinearShape, Memory, NewtonSchulz, NewtonSchulzScratch, Optimiser, Part,
+    AdamW, AdamWState, AdamWUpdate, BackwardInput, BackwardWeight, DeviceError, Element, Elementwise, Linear,
+    LinearOperands, LinearShape, Memory, NewtonSchulz, NewtonSchulzScratch, Optimiser, Part,
 };
 
 impl<E: Element> Optimiser for Cpu<E> {
@@ -45,6 +45,12 @@ impl<E: Element> Optimiser for Cpu<E> {
             Some(fast) => fast.adamw(step, gradient_scale, f32s(gradient), state.map(f32s_mut)),
             None => scalar::adamw(step, gradient_scale, gradient, state),
         }
+    }
+    fn adamw_all(&self, gradient_scale: f64, updates: Vec<AdamWUpdate<'_, Buffer<E>>>) -> Result<(), DeviceError> {
+        for AdamWUpdate { step, gradient, state } in updates {
+            self.adamw(step, gradient_scale, gradient, state);
+        }
+        Ok(())
     }
 }
 

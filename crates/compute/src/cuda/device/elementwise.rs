@@ -1,17 +1,19 @@
 //! Rows, gates, activations and modulation.
 
 use crate::cuda::arguments::{In, Out};
-use crate::cuda::buffer::Written;
+use crate::cuda::buffer::{Either, Written};
 use crate::cuda::kernels::{
     self, AddColumnsOf, DropoutOf, Gather, Gelu, GeluBackward, Glu, GluBackward, GluHalves, ModulateBackward,
-    ModulationBackward, RoundToLevels, RoundToLevelsBackward, RowFactorsBackward, ScaleRows, ScaledPointsOf,
-    ScatterAdd, Silu, SiluBackward, WriteRowsOf,
+    ModulationBackward, RoundToLevels, RoundToLevelsBackward, RowFactorsBackward, ScaleAddAll, ScaleRows,
+    ScaledPointsOf, ScatterAdd, Silu, SiluBackward, WriteRowsOf,
 };
+use crate::cuda::memory::Array;
+use crate::cuda::segments::{Segment, pair};
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
 use crate::device::halves;
 use crate::{
-    Activation, AddColumns, DType, DeviceError, Dropout, Elementwise, Modulation, Part, RowScale, ScaledPoints,
-    ShiftScale, WriteRows,
+    Activation, AddColumns, DType, DeviceError, Dropout, Elementwise, Modulation, Part, RowScale, ScaleAdd,
+    ScaledPoints, ShiftScale, WriteRows,
 };
 use half::bf16;
 
@@ -66,16 +68,25 @@ impl Elementwise for Cuda {
         });
     }
     fn scatter_add(&self, columns: usize, d_out: &GpuBuffer, ids: &GpuIndices, d_table: &mut GpuBuffer) {
-        let groups = self.grouped(ids);
-        let kernel = ScatterAdd {
-            columns: int(columns),
-            rows: groups.rows.input(),
-            ends: groups.ends.input(),
-            ids: groups.ids.input(),
-            d_out: d_out.input(),
-            d_table: d_table.output(),
-        };
-        self.launch(0, kernel, across(groups.ids.len(), columns), THREADS, 0);
+        let (table, mut rows) = (d_table.output(), d_out.input());
+        // What one launch writes the next one reads.
+        let mut partials: Vec<Array<f32>> = Vec::new();
+        for level in self.levels(ids) {
+            partials.extend((level.split > 0).then(|| self.scratch(level.split * columns)));
+            let partial = partials.last().map_or(Out::none(), Array::output);
+            let kernel = ScatterAdd {
+                columns: int(columns),
+                split: int(level.split),
+                rows: level.rows,
+                ends: level.ends,
+                ids: level.ids,
+                d_out: rows,
+                partial,
+                d_table: table,
+            };
+            self.launch(0, kernel, across(level.pieces, columns), THREADS, 0);
+            rows = partial.input();
+        }
     }
 
     fn glu(&self, activation: Activation, width: usize, gate_up: &GpuBuffer, out: &mut GpuBuffer) {
@@ -231,10 +242,23 @@ impl Elementwise for Cuda {
         let len = y.len();
         self.scale_into(a, x.either(), b, y.output().into(), len);
     }
-    fn add_part(&self, Part { buffer, first, len }: Part<'_, GpuBuffer>, y: &mut GpuBuffer) -> Result<(), DeviceError> {
-        assert!(first + len <= buffer.len() && len == y.len(), "a part of a buffer");
-        self.scale_into(1.0, buffer.either().skip(first), 1.0, y.output().into(), len);
-        Ok(())
+    fn scale_add_all(&self, terms: &mut [ScaleAdd<'_, GpuBuffer>]) -> Result<(), DeviceError> {
+        let segment = |ScaleAdd { a, x: Part { buffer, first, len }, b, y }: &mut ScaleAdd<'_, GpuBuffer>| {
+            assert!(*first + *len <= buffer.len() && *len == y.len(), "a part of a buffer");
+            // The image that products read is made anew where there was one.
+            scale_add_segment(*len, (*a, buffer.either().skip(*first)), *b, y.present_outputs())
+        };
+        self.over(terms.iter_mut().map(segment), |segments, table| ScaleAddAll { segments, table })
+    }
+    fn stack(&self, parts: &[(f64, &GpuBuffer)], accumulate: bool, to: &mut GpuBuffer) -> Result<(), DeviceError> {
+        let (len, mut out) = (to.len(), Written::from(to.output()));
+        assert!(parts.iter().map(|(_, part)| part.len()).sum::<usize>() <= len, "a part of a buffer");
+        let segments = parts.iter().map(|(factor, part)| {
+            let own = out;
+            out = own.skip(part.len());
+            scale_add_segment(part.len(), (*factor, part.either()), if accumulate { 1.0 } else { 0.0 }, own)
+        });
+        self.over(segments, |segments, table| ScaleAddAll { segments, table })
     }
     fn dropout(&self, dropout: Dropout, x: &GpuBuffer, out: &mut GpuBuffer) {
         let [seed_low, seed_high] = halves(dropout.seed);
@@ -259,6 +283,12 @@ impl Elementwise for Cuda {
 
 /// Where the gradient of a gate has no shift beside it.
 const NO_SHIFT: i32 = -1;
+
+/// `y = a x + b y` in a launch over several; without `x` zeros.
+pub(super) fn scale_add_segment(count: usize, (a, x): (f64, Either), b: f64, y: Written) -> Segment<5> {
+    let words = [x.wide.0, x.image.0, y.wide.0, y.image.0].map(|at| at as i64);
+    Segment::new(count, [words[0], words[1], words[2], words[3], pair(a, b)])
+}
 
 /// As kernels read an activation.
 fn is_geglu(activation: Activation) -> i32 {

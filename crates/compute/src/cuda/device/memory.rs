@@ -1,8 +1,11 @@
 //! Buffers, lists and visibilities on a GPU.
 
-use crate::cuda::kernels::{CopyBf16, RoundToBf16, WidenBf16};
+use super::elementwise::scale_add_segment;
+use crate::cuda::arguments::{In, Out};
+use crate::cuda::buffer::Written;
+use crate::cuda::kernels::{CopyBf16, RoundToBf16, ScaleAddAll, WidenBf16};
 use crate::cuda::{Cuda, GpuBuffer, GpuIndices, GpuVisibility};
-use crate::{DType, DeviceError, Memory, Part, Visibility};
+use crate::{Connection, DType, DeviceError, Memory, Part, Visibility};
 use half::bf16;
 
 impl Memory for Cuda {
@@ -13,6 +16,9 @@ impl Memory for Cuda {
 
     fn is_host(&self) -> bool {
         false
+    }
+    fn connection(&self) -> Option<&dyn Connection<GpuBuffer>> {
+        self.connection.as_deref().map(|connection| -> &dyn Connection<GpuBuffer> { connection })
     }
     fn describe(&self) -> String {
         let facts = self.facts();
@@ -67,6 +73,18 @@ impl Memory for Cuda {
             let at = if buffer.dtype() == DType::Bf16 { buffer.output::<bf16>().0 } else { buffer.output::<f32>().0 };
             self.must(self.driver.clear(at, buffer.len() * buffer.dtype().bytes()));
         }
+    }
+    fn clear_all(&self, buffers: &mut [GpuBuffer]) {
+        let segment = |buffer: &mut GpuBuffer| {
+            let len = buffer.len();
+            let out = match buffer.dtype() {
+                DType::Bf16 => Written { wide: Out::none(), image: buffer.output() },
+                _ => buffer.output::<f32>().into(),
+            };
+            scale_add_segment(len, (0.0, In::<f32>::none().into()), 0.0, out)
+        };
+        let done = self.over(buffers.iter_mut().map(segment), |segments, table| ScaleAddAll { segments, table });
+        done.unwrap_or_else(|error| panic!("{error}"));
     }
     fn convert(&self, from: &GpuBuffer, to: &mut GpuBuffer) {
         let count = from.len();

@@ -1,16 +1,25 @@
 //! Norms and positions.
 
-use crate::cuda::arguments::In;
+use crate::cuda::arguments::{In, Kernel, Out};
 use crate::cuda::attention::check_head;
 use crate::cuda::buffer::Written;
 use crate::cuda::kernels::{
     LayerNormRows, LayerNormRowsBackward, LayerNormWeightBackward, RmsNormRows, RmsNormRowsBackward,
-    RmsNormWeightBackward, RopeRows, RopeRowsBackward, RopeWeightBackward,
+    RmsNormWeightBackward, RopeRows, RopeRowsBackward,
 };
-use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, int};
+use crate::cuda::memory::Array;
+use crate::cuda::sums::PARTS;
+use crate::cuda::{Cuda, GpuBuffer, GpuIndices, THREADS, WARP, int};
 use crate::{
     AttentionShape, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Norm, RmsNorm, RmsNormBackward, Rope,
 };
+
+/// Columns of a row for each thread: with few threads for a row a multiprocessor has many rows under way, and waits for
+/// memory once for all of them.
+const COLUMNS: usize = 16;
+
+/// Heads that a block rotates at once: 16 lanes share one, as in `rows.cu`.
+const HEADS: usize = THREADS as usize / 16;
 
 /// A null pointer where there is none.
 fn maybe(buffer: Option<&GpuBuffer>) -> In<f32> {
@@ -25,7 +34,8 @@ impl Norm for Cuda {
     fn rms_norm(&self, operands: RmsNorm<'_, GpuBuffer>, out: &mut GpuBuffer, inverse_rms: &mut GpuBuffer) {
         let RmsNorm { columns, epsilon, x, weight } = operands;
         let Written { wide, image } = self.for_products(out);
-        self.by_row(
+        self.by_row_of(
+            columns,
             inverse_rms.len(),
             RmsNormRows {
                 columns: int(columns),
@@ -49,7 +59,8 @@ impl Norm for Cuda {
         let (x, inverse_rms, d_out) = (x.input(), inverse_rms.input(), d_out.input());
         // What reads the gradient of a stream next is the product that added to it.
         let Written { wide, image } = self.for_all(d_x);
-        self.by_row(
+        self.by_row_of(
+            columns,
             rows,
             RmsNormRowsBackward {
                 columns: int(columns),
@@ -72,7 +83,8 @@ impl Norm for Cuda {
     }
     fn layer_norm(&self, operands: LayerNorm<'_, GpuBuffer>, out: &mut GpuBuffer, moments: &mut GpuBuffer) {
         let LayerNorm { columns, epsilon, x, weight } = operands;
-        self.by_row(
+        self.by_row_of(
+            columns,
             moments.len() / 2,
             LayerNormRows {
                 columns: int(columns),
@@ -93,7 +105,8 @@ impl Norm for Cuda {
         let LayerNormBackward { columns, x, weight, moments, d_out, accumulate } = operands;
         let rows = moments.len() / 2;
         let (x, moments, d_out) = (x.input(), moments.input(), d_out.input());
-        self.by_row(
+        self.by_row_of(
+            columns,
             rows,
             LayerNormRowsBackward {
                 columns: int(columns),
@@ -116,12 +129,13 @@ impl Norm for Cuda {
     fn rope(&self, operands: Rope<'_, GpuBuffer, GpuIndices>, out: &mut GpuBuffer) {
         let Rope { shape, positions, packed, norms } = operands;
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
-        let table = self.rope_table(&shape, positions.largest());
+        let (table, rows) = (self.rope_table(&shape, positions.largest()), positions.len() / shape.rotation.axes);
         let (query_norm, key_norm) = both(norms);
         let Written { wide, image } = self.for_attention(shape.attention, out);
         self.by_row(
-            positions.len() / shape.rotation.axes,
+            (rows * (heads + 2 * key_value_heads)).div_ceil(HEADS),
             RopeRows {
+                rows: int(rows),
                 heads: int(heads),
                 key_value_heads: int(key_value_heads),
                 size: int(head_size),
@@ -150,59 +164,49 @@ impl Norm for Cuda {
         let Rope { shape, positions, packed, norms } = operands;
         check_head(shape.attention);
         let AttentionShape { heads, key_value_heads, head_size } = shape.attention;
-        let (tables, rows) = (self.rope_table(&shape, positions.largest()), positions.len() / shape.rotation.axes);
-        let (turned, axes, query_factors) = (int(shape.rotation.columns), int(shape.rotation.axes), tables.factors());
-        let inverses = self.scratch::<f32>(rows * (heads + key_value_heads));
+        let (table, rows) = (self.rope_table(&shape, positions.largest()), positions.len() / shape.rotation.axes);
         let (query_norm, key_norm) = both(norms);
         let Written { wide, image } = self.for_products(d_packed);
-        let (positions, table, packed, d_out) =
-            (positions.input(), tables.turns.input(), packed.input(), d_out.either());
-        self.by_row(
-            rows,
-            RopeRowsBackward {
-                heads: int(heads),
-                key_value_heads: int(key_value_heads),
-                size: int(head_size),
-                turned,
-                axes,
-                epsilon: shape.epsilon as f32,
-                value_norm: i32::from(shape.value_norm),
-                positions,
-                table,
-                query_factors,
-                packed,
-                query_norm,
-                key_norm,
-                d_out: d_out.wide,
-                d_out_image: d_out.image,
-                d_packed: wide,
-                image,
-                inverses: inverses.output(),
-            },
-        );
-        let (Some(_), Some(HeadNormGradients { query, key })) = (norms, d_norms) else { return };
-        for (d_weight, first, count) in [(query, 0, heads), (key, heads, key_value_heads)] {
-            self.add_parts(rows, head_size, d_weight.output(), |partial, (_, parts)| {
-                let kernel = RopeWeightBackward {
-                    rows: int(rows),
-                    heads: int(heads),
-                    key_value_heads: int(key_value_heads),
-                    size: int(head_size),
-                    turned,
-                    axes,
-                    first: int(first),
-                    count: int(count),
-                    positions,
-                    table,
-                    query_factors,
-                    packed,
-                    inverses: inverses.input(),
-                    d_out: d_out.wide,
-                    d_out_image: d_out.image,
-                    partial,
-                };
-                self.launch(0, kernel, (parts, 1), THREADS, 0);
-            });
+        let d_out = d_out.either();
+        // As many blocks as forward, or as there are parts of a sum over rows.
+        let blocks = (rows * (heads + 2 * key_value_heads)).div_ceil(HEADS).min(PARTS);
+        let d_norms = norms.and(d_norms);
+        let partial = d_norms.as_ref().map(|_| self.scratch::<f32>(blocks * 2 * head_size));
+        let kernel = RopeRowsBackward {
+            rows: int(rows),
+            heads: int(heads),
+            key_value_heads: int(key_value_heads),
+            size: int(head_size),
+            turned: int(shape.rotation.columns),
+            axes: int(shape.rotation.axes),
+            epsilon: shape.epsilon as f32,
+            value_norm: i32::from(shape.value_norm),
+            positions: positions.input(),
+            table: table.turns.input(),
+            query_factors: table.factors(),
+            packed: packed.input(),
+            query_norm,
+            key_norm,
+            d_out: d_out.wide,
+            d_out_image: d_out.image,
+            d_packed: wide,
+            image,
+            partial: partial.as_ref().map_or(Out::none(), Array::output),
+        };
+        let shared = if partial.is_some() { HEADS * 2 * head_size * size_of::<f32>() } else { 0 };
+        self.launch(0, kernel, (blocks as u32, 1), THREADS, shared);
+        let (Some(partial), Some(HeadNormGradients { query, key })) = (partial, d_norms) else { return };
+        for (which, d_weight) in [query, key].into_iter().enumerate() {
+            let part = partial.input().skip(which * head_size);
+            self.add_partial(blocks, (head_size, 2 * head_size), part, d_weight.output());
         }
+    }
+}
+
+impl Cuda {
+    /// A block for each of so many rows, of as many warps as their columns need.
+    fn by_row_of<K: Kernel>(&self, columns: usize, rows: usize, kernel: K) {
+        let threads = columns.div_ceil(COLUMNS).next_multiple_of(WARP).clamp(WARP, THREADS as usize);
+        self.launch(0, kernel, (rows as u32, 1), threads as u32, 0);
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::cuda::arguments::{In, Out};
 use crate::cuda::buffer::Written;
-use crate::cuda::kernels::{self, AdamWUpdate, DivideByNorm};
+use crate::cuda::kernels::{self, AdamWAll, DivideByNorm, SumsOfSquares};
 use crate::cuda::products::{Extent, Operand};
+use crate::cuda::segments::{Segment, pair};
 use crate::cuda::{Cuda, GpuBuffer, THREADS};
-use crate::{AdamW, AdamWState, DeviceError, NewtonSchulz, NewtonSchulzScratch, Optimiser};
+use crate::{AdamW, AdamWState, AdamWUpdate, DeviceError, NewtonSchulz, NewtonSchulzScratch, Optimiser};
 
 /// Blocks among which a sum of so many squares is cut: at most as many as [`DivideByNorm`] has threads.
 fn square_parts(count: usize) -> usize {
@@ -17,13 +18,16 @@ impl Optimiser for Cuda {
         self.sums_of_squares(std::slice::from_ref(x))[0]
     }
     fn sums_of_squares(&self, buffers: &[GpuBuffer]) -> Vec<f64> {
-        let parts: Vec<usize> = buffers.iter().map(|x| square_parts(x.len())).collect();
+        let parts: Vec<usize> = buffers.iter().map(|x| if x.len() > 0 { square_parts(x.len()) } else { 0 }).collect();
         let partial = self.scratch::<f64>(parts.iter().sum());
-        let mut first = 0;
-        for (x, parts) in buffers.iter().zip(&parts) {
-            self.sum_squares((1, x.len()), x.input(), partial.output().skip(first));
-            first += parts;
-        }
+        let segment =
+            |(x, &blocks): (&GpuBuffer, &usize)| Segment { count: x.len(), blocks, words: [x.input::<f32>().0 as i64] };
+        let done = self.over(buffers.iter().zip(&parts).map(segment), |segments, table| SumsOfSquares {
+            segments,
+            table,
+            partial: partial.output(),
+        });
+        done.unwrap_or_else(|error| panic!("{error}"));
         let sums: Vec<f64> = self.fetch(partial.at(), partial.len());
         let mut rest = sums.iter();
         parts.into_iter().map(|parts| rest.by_ref().take(parts).sum()).collect()
@@ -66,28 +70,33 @@ impl Optimiser for Cuda {
         Ok(())
     }
     fn adamw(&self, step: AdamW, gradient_scale: f64, gradient: &GpuBuffer, state: AdamWState<'_, GpuBuffer>) {
-        let AdamWState { first, second, parameter } = state;
-        // The image that products read is made anew where there was one.
-        let (len, written) = (parameter.len(), parameter.present_outputs());
-        let correction = |beta: f64| (1.0 - beta.powf(step.step as f64)) as f32;
-        self.each(len, |count| AdamWUpdate {
-            count,
-            rate: step.learning_rate as f32,
-            beta1: step.beta1 as f32,
-            beta2: step.beta2 as f32,
-            rest1: (1.0 - step.beta1) as f32,
-            rest2: (1.0 - step.beta2) as f32,
-            epsilon: step.epsilon as f32,
-            keep: (1.0 - step.learning_rate * step.weight_decay) as f32,
-            correction1: correction(step.beta1),
-            correction2: correction(step.beta2),
-            gradient_scale: gradient_scale as f32,
-            gradient: gradient.input(),
-            first: first.output(),
-            second: second.output(),
-            parameter: written.wide,
-            image: written.image,
-        });
+        let done = self.adamw_all(gradient_scale, vec![AdamWUpdate { step, gradient, state }]);
+        done.unwrap_or_else(|error| panic!("{error}"));
+    }
+    fn adamw_all(&self, gradient_scale: f64, updates: Vec<AdamWUpdate<'_, GpuBuffer>>) -> Result<(), DeviceError> {
+        let segment = |AdamWUpdate { step, gradient, state }: AdamWUpdate<'_, GpuBuffer>| {
+            let AdamWState { first, second, parameter } = state;
+            // The image that products read is made anew where there was one.
+            let (len, written) = (parameter.len(), parameter.present_outputs());
+            let (gradient, first, second) = (gradient.input::<f32>(), first.output::<f32>(), second.output::<f32>());
+            let AdamW { learning_rate, beta1, beta2, epsilon, weight_decay, step } = step;
+            let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+            let words = [
+                gradient.0 as i64,
+                first.0 as i64,
+                second.0 as i64,
+                written.wide.0 as i64,
+                written.image.0 as i64,
+                pair(learning_rate, 1.0 - learning_rate * weight_decay),
+                pair(beta1, beta2),
+                pair(1.0 - beta1, 1.0 - beta2),
+                pair(correction(beta1), correction(beta2)),
+                pair(epsilon, 0.0),
+            ];
+            Segment::new(len, words)
+        };
+        let gradient_scale = gradient_scale as f32;
+        self.over(updates.into_iter().map(segment), |segments, table| AdamWAll { segments, table, gradient_scale })
     }
 }
 

@@ -72,6 +72,38 @@ DEVICE double block_total(double value) {
     return parts[0];
 }
 
+// The sum over the warps of a block, at most 32, for each lane, in their order; in the threads of the first warp.
+DEVICE float sum_of_warps(float value) {
+    SHARED float parts[WARP * WARP];
+    __syncthreads();
+    parts[threadIdx.x] = value;
+    __syncthreads();
+    if (threadIdx.x < WARP)
+        for (int at = threadIdx.x + WARP; at < int(blockDim.x); at += WARP) value += parts[at];
+    return value;
+}
+
+// The segment of this block in a launch over several buffers, `words` in the table for each. The first two are the block
+// behind its last one and its number of elements. `first` becomes the thread's first element, `step` how far the next is.
+DEVICE const i64* segment_of(int segments, int words, const i64* table, i64& first, i64& step) {
+    int low = 0, high = segments - 1;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (table[i64(middle) * words] > blockIdx.x)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    const i64* segment = table + i64(low) * words;
+    i64 start = low > 0 ? segment[-words] : 0;
+    first = (blockIdx.x - start) * blockDim.x + threadIdx.x;
+    step = (segment[0] - start) * blockDim.x;
+    return segment;
+}
+template <class T> DEVICE T* pointer_of(i64 word) { return reinterpret_cast<T*>(word); }
+DEVICE float low_of(i64 word) { return float_of(u32(word)); }
+DEVICE float high_of(i64 word) { return float_of(u32(u64(word) >> 32)); }
+
 // Finite numbers as integers of the same order.
 DEVICE i64 order_of(double value) {
     i64 bits = bits_of(value);

@@ -130,6 +130,21 @@ KERNEL scale_add(i64 count, float a, const float* x, const u16* x_image, float b
     put(y, image, i, b == 0.0f ? a * value : a * value + b * y[i]);
 }
 
+// The same of each segment: `x`, its image, `y`, its image, and the factors. Where there is no `x`, it is 0.
+KERNEL scale_add_all(int segments, const i64* table) {
+    i64 first, step;
+    const i64* segment = segment_of(segments, 7, table, first, step);
+    const float* x = pointer_of<const float>(segment[2]);
+    const u16* x_image = pointer_of<const u16>(segment[3]);
+    float* y = pointer_of<float>(segment[4]);
+    u16* image = pointer_of<u16>(segment[5]);
+    float a = low_of(segment[6]), b = high_of(segment[6]);
+    for (i64 i = first; i < segment[1]; i += step) {
+        float value = x || x_image ? a * get(x, x_image, i) : 0.0f;
+        put(y, image, i, b == 0.0f ? value : value + b * y[i]);
+    }
+}
+
 // Spreads each bit of a word over all.
 DEVICE u32 mixed(u32 word) {
     word = (word ^ word >> 16) * 0x7FEB352Du;
@@ -197,15 +212,25 @@ KERNEL add_bias(i64 count, int columns, const float* bias, float* out) {
     if (i < count) out[i] += bias[i % columns];
 }
 
-// One AdamW update; the corrections are `1 − βᵏ`. Where the parameter has an image it becomes that of the new value.
-KERNEL adamw(i64 count, float rate, float beta1, float beta2, float rest1, float rest2, float epsilon, float keep,
-             float correction1, float correction2, float gradient_scale, const float* gradient, float* first,
-             float* second, float* parameter, u16* image) {
-    i64 i = element_index();
-    if (i >= count) return;
-    float g = gradient[i] * gradient_scale;
-    float m = first[i] * beta1 + g * rest1, v = second[i] * beta2 + g * g * rest2;
-    first[i] = m;
-    second[i] = v;
-    put(parameter, image, i, parameter[i] * keep - m / correction1 / (sqrtf(v / correction2) + epsilon) * rate);
+// One AdamW update of each segment: gradient, both moments, parameter, its image, rate with what is kept of the parameter,
+// and of both moments what is kept, what is added, and the correction `1 − βᵏ`; then `ε`. Where a parameter has an image
+// it becomes that of the new value.
+KERNEL adamw(int segments, const i64* table, float gradient_scale) {
+    i64 first, step;
+    const i64* segment = segment_of(segments, 12, table, first, step);
+    const float* gradient = pointer_of<const float>(segment[2]);
+    float *means = pointer_of<float>(segment[3]), *squares = pointer_of<float>(segment[4]);
+    float* parameter = pointer_of<float>(segment[5]);
+    u16* image = pointer_of<u16>(segment[6]);
+    float rate = low_of(segment[7]), keep = high_of(segment[7]), epsilon = low_of(segment[11]);
+    float beta1 = low_of(segment[8]), beta2 = high_of(segment[8]);
+    float rest1 = low_of(segment[9]), rest2 = high_of(segment[9]);
+    float correction1 = low_of(segment[10]), correction2 = high_of(segment[10]);
+    for (i64 i = first; i < segment[1]; i += step) {
+        float g = gradient[i] * gradient_scale;
+        float m = means[i] * beta1 + g * rest1, v = squares[i] * beta2 + g * g * rest2;
+        means[i] = m;
+        squares[i] = v;
+        put(parameter, image, i, parameter[i] * keep - m / correction1 / (sqrtf(v / correction2) + epsilon) * rate);
+    }
 }

@@ -3,8 +3,12 @@
 // One block after another; the threads of a block are fibers that run in turn and wait for each other at barriers and
 // shuffles. Slow and exact: what a kernel computes here is what its source says, whatever the hardware.
 //
+// Memory that nothing wrote holds a pattern, that of a block's shared memory too. Kernels are compiled with
+// `-fsanitize=thread` and without its library: the functions that it calls at each access stand here, and a read of the
+// pattern is an error of the launch. So is an asynchronous copy from 16 bytes some of which nothing wrote.
+//
 // Asynchronous copies happen as late as they may: at the wait for their group. Until then their bytes in shared memory
-// are not a number. What the memory model does not promise is an error of the launch: a read of shared memory before
+// count as unwritten. What the memory model does not promise is an error of the launch: a read of shared memory before
 // the copy into it was awaited, or, by another thread than waited, without a barrier behind the wait; a copy over bytes
 // that others may still read; a copy that nobody awaits. Reads are checked where the kernel reads by `load_matrices` or
 // `shared_four`. Bytes beyond the shared memory of a launch must not change.
@@ -31,7 +35,15 @@ typedef unsigned long long u64;
 #define KERNEL_BOUNDED(threads, blocks) KERNEL
 #define UNROLL
 #define DEVICE_MEMBER inline
+// Arrays of blocks stand side by side, so that each block finds them unwritten; GCC before 14 leaves those of templates
+// elsewhere.
+#ifdef __ELF__
+#define SHARED static __attribute__((section("shared_arrays")))
+extern "C" unsigned char __start_shared_arrays[], __stop_shared_arrays[];
+#else
 #define SHARED static
+#endif
+#define UNCHECKED __attribute__((no_sanitize("thread")))
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(dynamic_shared)
 
 struct Index {
@@ -41,6 +53,11 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 alignas(16) static u8 dynamic_shared[256 * 1024];
 
 namespace emulation {
+// Half a word of memory that nothing wrote: no number in bf16, twice none in f32, and no index that there is.
+const u16 UNWRITTEN = 0xffe5;
+UNCHECKED static void forget(void* place, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++) static_cast<u8*>(place)[i] = u8(i % 2 ? UNWRITTEN >> 8 : UNWRITTEN & 0xff);
+}
 const size_t STACK = 64 * 1024;
 const int LANES = 32;
 struct Barrier {
@@ -108,6 +125,14 @@ static void fail(const char* format, ...) {
     snprintf(place, sizeof place, "block (%u, %u), thread %u: ", blockIdx.x, blockIdx.y, threadIdx.x);
     trouble = std::string(place) + text;
 }
+// The first bytes of a read that nothing wrote, by words; single bytes may be anything.
+UNCHECKED static void check_read(const void* place, size_t bytes) {
+    const u16* halves = static_cast<const u16*>(place);
+    if (bytes == 2 && *halves == UNWRITTEN) return fail("reads 2 bytes of memory that nothing wrote");
+    for (size_t i = 0; i + 4 <= bytes; i += 4)
+        if (halves[i / 2] == UNWRITTEN && halves[i / 2 + 1] == UNWRITTEN)
+            return fail("reads %zu bytes of memory, of which nothing wrote byte %zu", bytes, i);
+}
 static void give_way() {
     // Every fiber looked at its barrier many times and none opened.
     if (++waiting > 100000000) {
@@ -154,8 +179,10 @@ static void run_block(u32 threads) {
     operands.assign(threads, Operands{});
     std::fill(chunks.begin(), chunks.begin() + used_chunks, Chunk{});
     used_chunks = 0;
-    // Not a number, so that a read of what nobody wrote is found.
-    memset(dynamic_shared, 0xff, shared_bytes + BEYOND);
+    forget(dynamic_shared, shared_bytes + BEYOND);
+#ifdef __ELF__
+    forget(__start_shared_arrays, __stop_shared_arrays - __start_shared_arrays);
+#endif
     waiting = 0;
     for (u32 i = 0; i < threads; i++) {
         warps[i / LANES].alive++;
@@ -180,7 +207,7 @@ static void run_block(u32 threads) {
         }
     }
     for (size_t i = shared_bytes; i < shared_bytes + BEYOND; i++)
-        if (dynamic_shared[i] != 0xff) fail("byte %zu of %zu of shared memory was written", i, shared_bytes);
+        if (dynamic_shared[i] != u8(i % 2 ? UNWRITTEN >> 8 : UNWRITTEN & 0xff)) fail("byte %zu of %zu of shared memory was written", i, shared_bytes);
 }
 
 // The chunk of shared memory at a place; none, and an error, where 16 bytes there are not the launch's.
@@ -246,6 +273,8 @@ NAME(const double*);
 NAME(double*);
 NAME(const u32*);
 NAME(u32*);
+NAME(const i64*);
+NAME(i64*);
 NAME(const u16*);
 NAME(u16*);
 NAME(const u8*);
@@ -269,6 +298,31 @@ static u32 exchange(u32 word, u32 lane) {
     return result;
 }
 } // namespace emulation
+
+// What `-fsanitize=thread` calls.
+#define ON_READ(bytes)                                                                                                 \
+    UNCHECKED void __tsan_read##bytes(void* place) { emulation::check_read(place, bytes); }                            \
+    UNCHECKED void __tsan_unaligned_read##bytes(void* place) { emulation::check_read(place, bytes); }                  \
+    UNCHECKED void __tsan_write##bytes(void*) {}                                                                       \
+    UNCHECKED void __tsan_unaligned_write##bytes(void*) {}
+extern "C" {
+ON_READ(1)
+ON_READ(2)
+ON_READ(4)
+ON_READ(8)
+ON_READ(16)
+UNCHECKED void __tsan_init() {}
+UNCHECKED void __tsan_func_entry(void*) {}
+UNCHECKED void __tsan_func_exit() {}
+UNCHECKED void __tsan_read_range(void*, size_t) {}
+UNCHECKED void __tsan_write_range(void*, size_t) {}
+UNCHECKED void __tsan_vptr_read(void*) {}
+UNCHECKED void __tsan_vptr_update(void*, void*) {}
+// Clang's.
+UNCHECKED void* __tsan_memcpy(void* to, const void* from, size_t bytes) { return memcpy(to, from, bytes); }
+UNCHECKED void* __tsan_memmove(void* to, const void* from, size_t bytes) { return memmove(to, from, bytes); }
+UNCHECKED void* __tsan_memset(void* to, int byte, size_t bytes) { return memset(to, byte, bytes); }
+}
 
 DEVICE u32 bits_of(float value) {
     u32 bits;
@@ -397,7 +451,9 @@ DEVICE void copy_async(void* to, const void* from, int bytes) {
     chunk->state = Chunk::COMING;
     chunk->owner = current;
     copied += bytes > 0;
-    memset(to, 0xff, CHUNK);
+    forget(to, CHUNK);
+    // As compute-sanitizer has it, however many of them are wanted.
+    if (bytes > 0) check_read(from, CHUNK);
     fibers[current]->copies.push_back({static_cast<u8*>(to), static_cast<const u8*>(from), bytes});
 }
 DEVICE void commit_copies() {

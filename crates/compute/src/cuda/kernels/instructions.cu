@@ -19,6 +19,8 @@ KERNEL try_load_matrices(int turned, const u16* rows, u32* out) {
 KERNEL try_shared_banks(u32* out) {
     DYNAMIC_SHARED(u16, shared);
     u32 words[4];
+    for (int i = 0; i < 8; i++) shared[64 * threadIdx.x + i] = 0;
+    __syncthreads();
     load_matrices(words, shared + 64 * threadIdx.x);
     out[threadIdx.x] = words[0];
 }
@@ -67,4 +69,25 @@ KERNEL try_copies(int fault, int bytes, const u32* in, u32* out) {
 KERNEL try_beyond(int word) {
     DYNAMIC_SHARED(u32, shared);
     shared[word] = 7;
+}
+
+// A `read` of some kind of what nothing wrote, or, with `written`, of what was written.
+KERNEL try_unwritten(int read, int written, u32* in, u32* out) {
+    DYNAMIC_SHARED(u32, shared);
+    SHARED u32 array[4 * WARP];
+    int place = 4 * threadIdx.x;
+    for (int i = 0; written && i < 4; i++) in[place + i] = shared[place + i] = array[place + i] = 7;
+    if (read == 0) out[threadIdx.x] = in[place + 1];
+    if (read == 1) out[threadIdx.x] = shared[place + 1];
+    if (read == 2) out[threadIdx.x] = array[place + 1];
+    if (read == 3) out[threadIdx.x] = reinterpret_cast<const u16*>(in)[2 * place];
+    if (read == 4) out[threadIdx.x] = bits_of(reinterpret_cast<const double*>(in)[place / 2]) != 0;
+    if (read == 5) {
+        // Only the first half is wanted, and only that was written.
+        in[place] = in[place + 1] = 7;
+        copy_async(shared + place, in + place, 8);
+        commit_copies();
+        await_copies<0>();
+        out[threadIdx.x] = shared[place];
+    }
 }

@@ -25,16 +25,22 @@ KERNEL scaled_points(i64 count, int size, const float* vectors, const u32* token
     out[i] = scales[row] == 0.0f ? 0.0f : scales[row] * point;
 }
 
-// `d_table[ids[k]] += Σ d_out[rows[i]]` for `i` in `ends[k - 1]..ends[k]`, in that order: equal ids are gathered by the
-// host, so that no two threads add to one place and sums do not depend on which is first.
-KERNEL scatter_add(int columns, const u32* rows, const u32* ends, const u32* ids, const float* d_out, float* d_table) {
-    int column = blockIdx.y * blockDim.x + threadIdx.x;
+// Sums over rows with equal ids. The host has cut each id's rows into pieces, so that no two blocks add to one place, sums
+// do not depend on which is first, and no thread has many rows: piece p has the rows `rows[ends[p - 1]..ends[p]]` of
+// `d_out`, in that order. The first `split` pieces are parts of longer sums, and go to `partial[p]`, whose rows the next
+// launch adds up; of all others `d_table[ids[p]] += Σ`.
+KERNEL scatter_add(int columns, int split, const u32* rows, const u32* ends, const u32* ids, const float* d_out,
+                   float* partial, float* d_table) {
+    int column = blockIdx.y * blockDim.x + threadIdx.x, piece = blockIdx.x;
     if (column >= columns) return;
-    u32 first = blockIdx.x == 0 ? 0 : ends[blockIdx.x - 1], end = ends[blockIdx.x];
-    float* place = d_table + i64(ids[blockIdx.x]) * columns + column;
-    float sum = *place;
+    u32 first = piece == 0 ? 0 : ends[piece - 1], end = ends[piece];
+    float sum = 0.0f;
     for (u32 i = first; i < end; i++) sum += d_out[i64(rows[i]) * columns + column];
-    *place = sum;
+    if (piece < split) {
+        partial[i64(piece) * columns + column] = sum;
+    } else {
+        d_table[i64(ids[piece]) * columns + column] += sum;
+    }
 }
 
 // `partial[p, c] = Σ` of a part of the rows of `x`.
@@ -46,13 +52,16 @@ KERNEL sum_rows(int rows, int columns, const float* x, const u16* x_image, float
     partial[i64(blockIdx.y) * columns + column] = sum;
 }
 
-// `out[c] += Σ_p partial[p, c]`.
-KERNEL add_partial(int parts, int columns, const float* partial, float* out) {
-    int column = blockIdx.x * blockDim.x + threadIdx.x;
-    if (column >= columns) return;
+// `out[c] += Σ_p partial[p, c]`, the rows of which are `stride` apart: a lane for each column in each warp of a block, which
+// adds up every so many-th part.
+KERNEL add_partial(int parts, int columns, int stride, const float* partial, float* out) {
+    int column = blockIdx.x * WARP + threadIdx.x % WARP;
     float sum = 0.0f;
-    for (int part = 0; part < parts; part++) sum += partial[i64(part) * columns + column];
-    out[column] += sum;
+    if (column < columns)
+        for (int part = threadIdx.x / WARP; part < parts; part += blockDim.x / WARP)
+            sum += partial[i64(part) * stride + column];
+    sum = sum_of_warps(sum);
+    if (int(threadIdx.x) < WARP && column < columns) out[column] += sum;
 }
 
 // One block for each row.
@@ -152,71 +161,84 @@ DEVICE const float* turn_of(const float* table, int turned, const u32* place, in
     return table + i64(place[axis]) * turned + 2 * pair;
 }
 
-// One block for each row, one warp for each head in turn. `turned` columns of a head are in pairs; `positions` are
-// `[T, axes]`; `table` holds cosine and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries
-// are multiplied by, `[positions]`.
-KERNEL_BOUNDED(256, 4) rope(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
-            const u32* positions, const float* table, const float* query_factors, const float* packed,
-            const float* query_norm, const float* key_norm, float* out, u16* image) {
-    int lane = threadIdx.x % WARP, half = turned / 2;
-    i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const u32* place = positions + row * axes;
-    float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
-    for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
-        i64 first = row * columns + head * size;
-        const float* x = packed + first;
-        bool value = head >= heads + key_value_heads;
-        const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
-        float inverse = 1.0f;
-        if (weight || (value && value_norm)) {
-            float squares = 0.0f;
-            for (int e = lane; e < size; e += WARP) squares += x[e] * x[e];
-            inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
-        }
-        if (value) {
-            for (int e = lane; e < size; e += WARP) put(out, image, first + e, x[e] * inverse);
-            continue;
-        }
-        float factor = head < heads ? query_factor : 1.0f;
-        for (int pair = lane; pair < half; pair += WARP) {
-            float a = x[pair] * inverse * (weight ? weight[pair] : 1.0f);
-            float b = x[pair + half] * inverse * (weight ? weight[pair + half] : 1.0f);
-            const float* turn = turn_of(table, turned, place, axes, pair);
-            float cosine = turn[0], sine = turn[1];
-            put(out, image, first + pair, (a * cosine - b * sine) * factor);
-            put(out, image, first + pair + half, (a * sine + b * cosine) * factor);
-        }
-        for (int e = turned + lane; e < size; e += WARP) {
-            put(out, image, first + e, x[e] * inverse * (weight ? weight[e] : 1.0f) * factor);
-        }
-    }
+// Lanes that share a head of a row: two heads are under way in each warp, so that it waits for memory once for both.
+#define HEAD_LANES 16
+// The sum over them, in each; all lanes of a warp have to come here.
+DEVICE float head_sum(float value) {
+    for (int offset = HEAD_LANES / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(ALL_LANES, value, offset);
+    return value;
 }
 
-// As above; keeps `1 / rms` of each query and key head, `[T, H + G]`, for the gradient of the norms' weights.
-KERNEL_BOUNDED(256, 4) rope_backward(int heads, int key_value_heads, int size, int turned, int axes, float epsilon, int value_norm,
-                     const u32* positions, const float* table, const float* query_factors, const float* packed,
-                     const float* query_norm, const float* key_norm, const float* d_out, const u16* d_out_image,
-                     float* d_packed, u16* image, float* inverses) {
-    int lane = threadIdx.x % WARP, half = turned / 2;
-    i64 row = blockIdx.x, columns = i64(heads + 2 * key_value_heads) * size;
-    const u32* place = positions + row * axes;
-    float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
-    for (int head = threadIdx.x / WARP; head < heads + 2 * key_value_heads; head += blockDim.x / WARP) {
-        i64 first = row * columns + head * size;
+// The heads of all rows, one after another. `turned` columns of a head are in pairs; `positions` are `[T, axes]`; `table`
+// holds cosine and sine, `[positions, turned/2, 2]`, and `query_factors`, where they are, what queries are multiplied by,
+// `[positions]`.
+KERNEL_BOUNDED(256, 4) rope(int rows, int heads, int key_value_heads, int size, int turned, int axes, float epsilon,
+            int value_norm, const u32* positions, const float* table, const float* query_factors, const float* packed,
+            const float* query_norm, const float* key_norm, float* out, u16* image) {
+    int lane = threadIdx.x % HEAD_LANES, half = turned / 2, all = heads + 2 * key_value_heads;
+    u32 item = blockIdx.x * (blockDim.x / HEAD_LANES) + threadIdx.x / HEAD_LANES;
+    bool there = item < u32(rows) * all;
+    if (!there) item = 0;
+    int row = item / all, head = item % all;
+    i64 first = i64(item) * size;
+    const float* x = packed + first;
+    float squares = 0.0f;
+    for (int e = lane; e < size; e += HEAD_LANES) squares += x[e] * x[e];
+    squares = head_sum(squares);
+    // What has no head of its own only takes part in the sum.
+    if (!there) return;
+    bool value = head >= heads + key_value_heads;
+    const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
+    float inverse = weight || (value && value_norm) ? 1.0f / sqrtf(squares / size + epsilon) : 1.0f;
+    const u32* place = positions + i64(row) * axes;
+    float factor = query_factors && head < heads ? query_factors[place[0]] : 1.0f;
+    int pairs = value ? 0 : half, behind = value ? 0 : turned;
+    for (int pair = lane; pair < pairs; pair += HEAD_LANES) {
+        float a = x[pair] * inverse * (weight ? weight[pair] : 1.0f);
+        float b = x[pair + half] * inverse * (weight ? weight[pair + half] : 1.0f);
+        const float* turn = turn_of(table, turned, place, axes, pair);
+        float cosine = turn[0], sine = turn[1];
+        put(out, image, first + pair, (a * cosine - b * sine) * factor);
+        put(out, image, first + pair + half, (a * sine + b * cosine) * factor);
+    }
+    for (int e = behind + lane; e < size; e += HEAD_LANES)
+        put(out, image, first + e, x[e] * inverse * (weight ? weight[e] : 1.0f) * factor);
+}
+
+// As above, but that the blocks take the heads of all rows in turn. Where there is a `partial`, `[blocks, 2, size]`, it
+// receives what each block knows of the gradients of both norms' weights, `Σ turned gradient · x / rms`: the lanes of a
+// head add up theirs in shared memory, `[blockDim / HEAD_LANES, 2, size]`, where each has columns of its own, and then
+// the block does, in order.
+KERNEL_BOUNDED(256, 4) rope_backward(int rows, int heads, int key_value_heads, int size, int turned, int axes,
+                     float epsilon, int value_norm, const u32* positions, const float* table,
+                     const float* query_factors, const float* packed, const float* query_norm, const float* key_norm,
+                     const float* d_out, const u16* d_out_image, float* d_packed, u16* image, float* partial) {
+    DYNAMIC_SHARED(float, sums);
+    int lane = threadIdx.x % HEAD_LANES, teams = blockDim.x / HEAD_LANES, team = threadIdx.x / HEAD_LANES;
+    int half = turned / 2, all = heads + 2 * key_value_heads;
+    float* own = sums + team * 2 * size;
+    for (int e = lane; partial && e < 2 * size; e += HEAD_LANES) own[e] = 0.0f;
+    __syncwarp();
+    u32 items = u32(rows) * all;
+    // Both heads of a warp go on while the first is there.
+    for (u32 pair_item = blockIdx.x * teams + team / 2 * 2; pair_item < items; pair_item += gridDim.x * teams) {
+        u32 item = pair_item + team % 2;
+        bool there = item < items;
+        if (!there) item = pair_item;
+        int row = item / all, head = item % all;
+        const u32* place = positions + i64(row) * axes;
+        i64 first = i64(item) * size;
         const float* x = packed + first;
         auto g = [&](int e) { return get(d_out, d_out_image, first + e); };
         bool value = head >= heads + key_value_heads;
-        if (value && !value_norm) {
-            for (int e = lane; e < size; e += WARP) put(d_packed, image, first + e, g(e));
-            continue;
-        }
         const float* weight = value ? nullptr : head < heads ? query_norm : key_norm;
         int pairs = value ? 0 : half, behind = value ? 0 : turned;
-        float factor = head < heads ? query_factor : 1.0f;
+        float factor = query_factors && head < heads ? query_factors[place[0]] : 1.0f;
         float inverse = 1.0f, pull = 0.0f;
-        if (weight || value) {
+        bool normed = weight || (value && value_norm);
+        if (query_norm || value_norm) {
             float squares = 0.0f, product = 0.0f;
-            for (int pair = lane; pair < pairs; pair += WARP) {
+            for (int pair = lane; pair < pairs && normed; pair += HEAD_LANES) {
                 const float* turn = turn_of(table, turned, place, axes, pair);
                 float cosine = turn[0], sine = turn[1];
                 float a = (g(pair) * cosine + g(pair + half) * sine) * factor;
@@ -224,58 +246,45 @@ KERNEL_BOUNDED(256, 4) rope_backward(int heads, int key_value_heads, int size, i
                 squares += x[pair] * x[pair] + x[pair + half] * x[pair + half];
                 product += a * weight[pair] * x[pair] + b * weight[pair + half] * x[pair + half];
             }
-            for (int e = behind + lane; e < size; e += WARP) {
+            for (int e = behind + lane; e < size && normed; e += HEAD_LANES) {
                 squares += x[e] * x[e];
                 product += g(e) * factor * (weight ? weight[e] : 1.0f) * x[e];
             }
-            inverse = 1.0f / sqrtf(warp_sum(squares) / size + epsilon);
-            pull = inverse * inverse * inverse * warp_sum(product) / size;
-            if (lane == 0 && !value) inverses[row * (heads + key_value_heads) + head] = inverse;
+            squares = head_sum(squares);
+            product = head_sum(product);
+            if (normed) {
+                inverse = 1.0f / sqrtf(squares / size + epsilon);
+                pull = inverse * inverse * inverse * product / size;
+            }
         }
-        for (int pair = lane; pair < pairs; pair += WARP) {
+        if (!there) continue;
+        float* sum = partial && !value ? own + (head < heads ? 0 : size) : nullptr;
+        for (int pair = lane; pair < pairs; pair += HEAD_LANES) {
             const float* turn = turn_of(table, turned, place, axes, pair);
             float cosine = turn[0], sine = turn[1];
             float a = (g(pair) * cosine + g(pair + half) * sine) * factor;
             float b = (g(pair + half) * cosine - g(pair) * sine) * factor;
-            float low = inverse * a * (weight ? weight[pair] : 1.0f) - pull * x[pair];
-            float high = inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * x[pair + half];
-            put(d_packed, image, first + pair, low);
-            put(d_packed, image, first + pair + half, high);
-        }
-        for (int e = behind + lane; e < size; e += WARP) {
-            put(d_packed, image, first + e, inverse * g(e) * factor * (weight ? weight[e] : 1.0f) - pull * x[e]);
-        }
-    }
-}
-
-// `partial[p, e] = Σ turned gradient · x r` over a part of the rows and the heads `first..first + count`; one thread for
-// each element of a head.
-KERNEL rope_backward_weight(int rows, int heads, int key_value_heads, int size, int turned, int axes, int first,
-                            int count, const u32* positions, const float* table, const float* query_factors,
-                            const float* packed, const float* inverses, const float* d_out, const u16* d_out_image,
-                            float* partial) {
-    int e = threadIdx.x, half = turned / 2;
-    if (e >= size) return;
-    int pair = e < half ? e : e - half;
-    i64 columns = i64(heads + 2 * key_value_heads) * size;
-    float sum = 0.0f;
-    for (int row = blockIdx.x; row < rows; row += gridDim.x) {
-        const u32* place = positions + i64(row) * axes;
-        const float* turn = turn_of(table, turned, place, axes, pair);
-        float query_factor = query_factors ? query_factors[place[0]] : 1.0f;
-        for (int head = first; head < first + count; head++) {
-            auto g = [&](int e) { return get(d_out, d_out_image, row * columns + head * size + e); };
-            float back = g(e);
-            if (e < half) {
-                back = g(pair) * turn[0] + g(pair + half) * turn[1];
-            } else if (e < turned) {
-                back = g(pair + half) * turn[0] - g(pair) * turn[1];
+            float low = x[pair], high = x[pair + half];
+            if (sum) {
+                sum[pair] += a * low * inverse;
+                sum[pair + half] += b * high * inverse;
             }
-            float inverse = inverses[i64(row) * (heads + key_value_heads) + head];
-            sum += back * (head < heads ? query_factor : 1.0f) * packed[row * columns + head * size + e] * inverse;
+            put(d_packed, image, first + pair, inverse * a * (weight ? weight[pair] : 1.0f) - pull * low);
+            put(d_packed, image, first + pair + half, inverse * b * (weight ? weight[pair + half] : 1.0f) - pull * high);
+        }
+        for (int e = behind + lane; e < size; e += HEAD_LANES) {
+            float a = g(e) * factor;
+            if (sum) sum[e] += a * x[e] * inverse;
+            put(d_packed, image, first + e, inverse * a * (weight ? weight[e] : 1.0f) - pull * x[e]);
         }
     }
-    partial[i64(blockIdx.x) * size + e] = sum;
+    if (!partial) return;
+    __syncthreads();
+    for (int e = threadIdx.x; e < 2 * size; e += blockDim.x) {
+        float sum = 0.0f;
+        for (int i = 0; i < teams; i++) sum += sums[i * 2 * size + e];
+        partial[i64(blockIdx.x) * 2 * size + e] = sum;
+    }
 }
 
 // `partial[m, b] = Σ x²` of a part of the `count` elements of each matrix, in f64; `blockIdx.y` is the matrix.
@@ -291,6 +300,17 @@ KERNEL sum_of_squares(i64 count, const float* x, double* partial) {
         __syncthreads();
     }
     if (threadIdx.x == 0) partial[blockIdx.y * gridDim.x + blockIdx.x] = parts[0];
+}
+
+// `partial[b] = Σ x²` of a part of a segment, `x`, in f64, for each block.
+KERNEL sums_of_squares(int segments, const i64* table, double* partial) {
+    i64 first, step;
+    const i64* segment = segment_of(segments, 3, table, first, step);
+    const float* x = pointer_of<const float>(segment[2]);
+    double sum = 0.0;
+    for (i64 i = first; i < segment[1]; i += step) sum += double(x[i]) * double(x[i]);
+    sum = block_total(sum);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
 // Each matrix of `count` elements divided by its norm; `partial` as above, of as many parts as there are blocks here.

@@ -73,8 +73,8 @@ KERNEL round_heads(int count, int heads, int size, const float* x, int stride, u
 }
 
 // What the backward pass reads of each row and head: the gradient of the output in bfloat16, `[rows, heads, inner]`,
-// and `lse · log2 e` and `Σ_e d_out out`, `[heads, even, 2]`, where `even` are the rows rounded up to an even number. A
-// warp for a row and head.
+// and `lse · log2 e` and `Σ_e d_out out`, `[heads, even, 2]`, where `even` are the rows rounded up to an even number, and
+// a row that there is not has zeros. A warp for a row and head.
 KERNEL attention_gradients(int rows, int heads, int size, const u16* out, const float* d_out, const u16* image,
                            const float* log_sum_exp, u16* rounded, float* sums) {
     i64 at = i64(blockIdx.x) * (blockDim.x / WARP) + threadIdx.x / WARP;
@@ -92,7 +92,10 @@ KERNEL attention_gradients(int rows, int heads, int size, const u16* out, const 
     sum = warp_sum(sum);
     if (lane == 0) {
         i64 row = at / heads, even = rows + rows % 2;
-        write_pair(sums + (at % heads * even + row) * 2, log_sum_exp[at] * LOG2_E, sum);
+        float* to = sums + (at % heads * even + row) * 2;
+        write_pair(to, log_sum_exp[at] * LOG2_E, sum);
+        // Rows are copied in pairs.
+        if (row + 1 == rows && rows % 2) write_pair(to + 2, 0.0f, 0.0f);
     }
 }
 
@@ -513,9 +516,8 @@ DEVICE void backward_key_tiles(int rows, int heads, int key_value_heads, int siz
             u16* beside = to + 2 * N * E;
             if (i < N / 2) {
                 // Two rows in 16 bytes.
-                int left = rows - int(tile) - 2 * i;
-                int bytes = left <= 0 ? 0 : left == 1 ? 8 : 16;
-                copy_async(beside + 8 * i, sums + (bytes ? (head * even + tile + 2 * i) * 2 : 0), bytes);
+                int query = tile + 2 * i;
+                copy_async(beside + 8 * i, sums + (query < rows ? (head * even + query) * 2 : 0), query < rows ? 16 : 0);
             } else if (i < N / 2 + N) {
                 int query = tile + i - N / 2;
                 copy_async(beside + 8 * i, intervals + (query < rows ? query * i64(4) : 0), query < rows ? 16 : 0);
