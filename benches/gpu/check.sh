@@ -32,7 +32,7 @@ peer() { # SCRIPT NETWORK PRECISION BATCH LENGTH REPEAT
 export -f profiled bench shape training peer
 
 TRAIN_150M="shape-150m --train --batch 16 --length 1024" TRAIN_60M="shape-60m --train --batch 32 --length 1024"
-TRAIN_1B="shape-1b --train --batch 4 --length 1024"
+TRAIN_1B="shape-1b --train --batch 4 --length 1024" CANVAS="--batch 1 --length 256 --generate 192 --steps 64"
 FORWARD_150M="shape-150m --batch 16 --length 1024 --rows 16" FORWARD_256="shape-150m --batch 1 --length 256"
 FORWARD_8B="shape-8b --batch 1 --length 256"
 PEERS=(
@@ -45,6 +45,7 @@ if [ "$DRY" = 1 ]; then # the smallest that there is, on the processor
     TRAIN_150M="llada-31m --train --batch 1 --length 16" TRAIN_60M=$TRAIN_150M TRAIN_1B=$TRAIN_150M
     FORWARD_150M="llada-31m --batch 1 --length 16" FORWARD_256=$FORWARD_150M FORWARD_8B=$FORWARD_150M
     PEERS=("train-60m train_step llada-31m bf16-autocast 1 16" "forward-150m forward llada-31m bf16 1 16")
+    CANVAS="--batch 1 --length 32 --generate 16 --steps 8"
     REPEAT=1 SMALL="--set size=1m --set optimiser.batch=4"
 else # A process that holds the GPU open, so that no other has to wake it.
     $PY -c "import ctypes, time
@@ -161,6 +162,13 @@ part ours-forward-150m 30 "shape $FORWARD_150M --repeat $REPEAT"
 timed_peer forward-150m
 part ours-forward-256 30 "shape $FORWARD_256 --repeat $REPEAT"
 profile forward-256 200 "" "shape $FORWARD_256 --repeat $REPEAT"
+# The same with launches replayed as CUDA graphs, which no GPU has run yet: a canvas of 256 on the built-in model, and
+# real training. What was replayed is in the logs.
+part ours-canvas-256 20 "bench $CANVAS --repeat $((5 * REPEAT))"
+part ours-canvas-256-graphs 20 "bench $CANVAS --repeat $((5 * REPEAT)) --graphs --verbose"
+part real-graphs 40 "training real-graphs --graphs --verbose"
+part ours-train-150m-graphs 40 "shape $TRAIN_150M --repeat $REPEAT --graphs --verbose"
+grep -h 'replays of' "$LOG"/*-graphs.err
 part ours-generate 25 "bench --generate 96 --batch 8 --repeat 3"
 part ours-train-1b 40 "shape $TRAIN_1B --repeat 4"
 part ours-forward-8b 60 "shape $FORWARD_8B --repeat 5"

@@ -107,7 +107,7 @@ def speed(logs, runs):
             tokens = 1e3 * row['batch'] * row['length'] / row['median_ms']
             print(f"{stem(path):22s}{row['median_ms']:10.2f}{row['best_ms']:9.2f}{rate}{'':14s}{tokens:10.0f}{row['peak_mib'] / 1024:6.1f}"
                   f"  {row['peer']} {row['version']}, {row['rows_of_logits']} rows of logits")
-    for name in ('real', 'real-other'):
+    for name in ('real', 'real-graphs', 'real-other'):
         steps = [row for row in rows(f'{runs}/{name}/metrics.jsonl') if row['kind'] == 'step']
         if steps:
             print(f'{name:10s} tokens/s: ' + ' '.join(f"{row['tokens_per_second'] / 1e3:.0f}k" for row in steps)

@@ -104,8 +104,8 @@ impl Runtime {
             _ if wide => return Err(RuntimeError::Wide { device: settings.device }),
             DeviceChoice::CpuPath(path) if !path.is_available() => return Err(RuntimeError::Path { path }),
             DeviceChoice::CpuPath(path) => Place::processor(path, threads),
-            DeviceChoice::Cuda(ordinal) => Place::Gpu(Cuda::new(ordinal, kernels)?),
-            DeviceChoice::Auto => match gpu::if_ready(kernels) {
+            DeviceChoice::Cuda(ordinal) => Place::Gpu(gpu::open(ordinal, kernels, settings.graphs)?),
+            DeviceChoice::Auto => match gpu::if_ready(kernels, settings.graphs) {
                 Ok(Some(gpu)) => Place::Gpu(gpu),
                 Ok(None) => Place::processor(CpuPath::best(), threads),
                 Err(error) => {
@@ -220,6 +220,14 @@ impl Runtime {
         match &self.passed_over {
             Some(why) => format!("{reason}; no GPU: {why}"),
             None => reason,
+        }
+    }
+
+    /// What graphs have done so far, in words; `None` where launches are not replayed.
+    pub fn describe_graphs(&self) -> Option<String> {
+        match &self.place {
+            Place::Processor { .. } => None,
+            Place::Gpu(gpu) => gpu::describe_graphs(gpu),
         }
     }
 

@@ -99,6 +99,13 @@ pub(crate) fn warn_without_experts(checkpoint: &Checkpoint, printer: &Printer) {
     }
 }
 
+/// Says how many launches of a GPU were replayed, where that is done.
+pub(crate) fn tell_of_graphs(runtime: &Runtime, printer: &Printer) {
+    if let Some(graphs) = runtime.describe_graphs() {
+        printer.detail(graphs);
+    }
+}
+
 impl DeviceArguments {
     /// What was typed, with the place where a GPU's kernels are kept.
     pub(crate) fn settings(&self) -> RuntimeSettings {
@@ -108,23 +115,27 @@ impl DeviceArguments {
             threads: self.threads,
             kernel_cache: Some(environment::kernels()),
             expert_memory: self.expert_memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
+            graphs: self.graphs,
         }
     }
 
     /// What was typed, held against what the machine has.
     pub(crate) fn runtime(&self, printer: &Printer) -> Result<Runtime, Failure> {
         let runtime = Runtime::new(&self.settings())?;
-        self.warn_of_threads(&runtime, printer);
+        self.warn_of_device(&runtime, printer);
         Ok(runtime)
     }
 
-    /// Warns where the device has its own number of threads; returns whether it does.
-    pub(crate) fn warn_of_threads(&self, runtime: &Runtime, printer: &Printer) -> bool {
-        let ignored = self.threads.is_some_and(|threads| threads != runtime.threads());
-        if ignored {
-            printer.warn(format_args!("`--threads` has no effect: the device is {}", runtime.describe_device()));
+    /// Warns where the device has its own number of threads, or no graphs; returns whether it does.
+    pub(crate) fn warn_of_device(&self, runtime: &Runtime, printer: &Printer) -> bool {
+        let threads = self.threads.is_some_and(|threads| threads != runtime.threads());
+        let graphs = self.graphs && !runtime.is_gpu();
+        for (flag, ignored) in [("threads", threads), ("graphs", graphs)] {
+            if ignored {
+                printer.warn(format_args!("`--{flag}` has no effect: the device is {}", runtime.describe_device()));
+            }
         }
-        ignored
+        threads || graphs
     }
 
     /// Warns where a model has no experts that could be read when rows are routed to them.

@@ -12,6 +12,7 @@ use crate::wire;
 use aquatint::codec::Picture;
 use aquatint::generate::{Certainties, Ineffective, Request};
 use aquatint::guard::Guards;
+use aquatint::runtime::Runtime;
 use aquatint::{DenoisingEvent, Model, Outcome, OutputPiece, Prepared};
 use aquatint_checkpoint::{Checkpoint, GenerationDefaults};
 use aquatint_diffusion::{Canvas, Kind, Layout, TokenId};
@@ -24,7 +25,7 @@ use std::time::Instant;
 /// A model ready to fill canvases.
 pub(crate) struct Session {
     model: Model,
-    device: String,
+    runtime: Runtime,
     /// What was warned of.
     warnings: RefCell<BTreeSet<String>>,
 }
@@ -71,11 +72,7 @@ impl Session {
             runtime.describe_device(),
             runtime.describe_precision()
         ));
-        Ok(Self {
-            model: Model::new(checkpoint, network)?,
-            device: runtime.describe_device(),
-            warnings: RefCell::default(),
-        })
+        Ok(Self { model: Model::new(checkpoint, network)?, runtime, warnings: RefCell::default() })
     }
 
     /// The same with guards.
@@ -94,9 +91,9 @@ impl Session {
         self.model.generation()
     }
 
-    /// The device in words.
-    pub(crate) fn device(&self) -> &str {
-        &self.device
+    /// Where the model computes.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     /// Makes a template ready. What has no effect is reported, once in a session.

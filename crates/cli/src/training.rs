@@ -4,7 +4,8 @@ use crate::machine::{bytes, count};
 use crate::printer::Printer;
 use crate::source_report::{self, counted};
 use aquatint_train::{
-    CodeFigures, CorpusFigures, Figure, HeldOutPairs, Retrieved, ShardFigures, StartFigures, StepFigures, Summary, TrainingEvent,
+    CodeFigures, CorpusFigures, Figure, HeldOutPairs, Retrieved, ShardFigures, StartFigures, StepFigures, Summary,
+    TrainingEvent,
 };
 use aquatint_vocabulary::UnknownText;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

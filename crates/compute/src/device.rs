@@ -12,6 +12,7 @@ mod attention;
 mod connection;
 mod elementwise;
 mod experts;
+mod later;
 mod linear;
 mod logits;
 mod loss;
@@ -29,6 +30,7 @@ pub use experts::{
     Combine, Experts, Factor, GroupBackwardWeight, GroupedOperands, RouteBackward, Router, RouterLogits, RouterScore,
     RowGroup,
 };
+pub use later::Later;
 pub use linear::{
     BackwardInput, BackwardWeight, GluOperands, Linear, LinearOperands, LinearShape, PreparedBackwardInput,
     PreparedOperands, PreparedValues,

@@ -20,17 +20,17 @@ mod visibility;
 pub use cpu::{Arithmetic, Buffer, Cpu, CpuPath, ParseNameError, Precision, Prepared, peak};
 #[cfg(any(test, feature = "emulator"))]
 pub use cuda::Watched;
-pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuIndices, GpuMatrix, GpuVisibility};
+pub use cuda::{CompileError, Cuda, GpuBuffer, GpuError, GpuFacts, GpuIndices, GpuMatrix, GpuVisibility, GraphFigures};
 pub use device::{
     Activation, AdamW, AdamWState, AdamWUpdate, AddColumns, Attention, AttentionBackward, AttentionOperands,
     AttentionRows, AttentionShape, BackwardInput, BackwardWeight, Columns, Combine, Connection, CostKind, DType,
     Device, DeviceError, DrawnRow, Dropout, Element, Elementwise, Evidence, Experts, Factor, GluOperands,
-    GroupBackwardWeight, GroupedOperands, Head, HeadNormGradients, HeadNorms, LayerNorm, LayerNormBackward, Linear,
-    LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation, NewtonSchulz,
-    NewtonSchulzScratch, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues, RankPart,
-    RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope, RopeShape, RouteBackward, Router, RouterLogits, RouterScore,
-    RowCost, RowDraw, RowGroup, RowLoss, RowScale, RowSummary, Rows, Sampling, ScaleAdd, ScaledPoints, ShiftScale,
-    Targets, TokenVectors, WriteRows,
+    GroupBackwardWeight, GroupedOperands, Head, HeadNormGradients, HeadNorms, Later, LayerNorm, LayerNormBackward,
+    Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory, Modulation,
+    NewtonSchulz, NewtonSchulzScratch, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands, PreparedValues,
+    RankPart, RatioCost, ReadRow, RmsNorm, RmsNormBackward, Rope, RopeShape, RouteBackward, Router, RouterLogits,
+    RouterScore, RowCost, RowDraw, RowGroup, RowLoss, RowScale, RowSummary, Rows, Sampling, ScaleAdd, ScaledPoints,
+    ShiftScale, Targets, TokenVectors, WriteRows,
 };
 pub use format::WeightFormat;
 pub use on_demand::PrepareMatrix;

@@ -3,14 +3,14 @@
 use crate::expert_loads::ExpertLoads;
 use crate::kv_cache::KvPool;
 use crate::parameter_group::ParameterGroup;
-use crate::reader::{HeadFormat, Reader, RowTargets, pass, row_cost};
+use crate::reader::{HeadFormat, Reader, RowTargets, pad, pass};
 use crate::row_query::{RowAnswer, RowQuery};
 use crate::weight_index::WeightIndex;
 use crate::{
     Denoiser, ForwardPass, Learner, LossRow, NetworkError, NetworkInput, NetworkSpec, Parameter, ParameterInfo,
     TensorData, Weights,
 };
-use aquatint_compute::{Device, Dropout, Gradients, Parameters, ReadRow, RowCost, RowLoss, Tape, Value, softmax_row};
+use aquatint_compute::{Device, Dropout, Gradients, Parameters, ReadRow, RowLoss, Tape, Value, softmax_row};
 use aquatint_diffusion::{Cost, LossTerm, WordVectors};
 use std::sync::Arc;
 
@@ -288,7 +288,7 @@ impl<D: Device> Denoiser for WithoutAdapter<'_, D> {
 
 impl<D: Device> Learner for Network<D> {
     fn forward_backward(&mut self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let requested = RowTargets::new(&self.spec, rows)?;
+        let mut requested = RowTargets::new(&self.spec, rows)?;
         if self.weight_index.embedding.field.is_some() {
             // What points speak for is added row by row.
             let term = |&LossRow { row, target, weight }: &LossRow| {
@@ -299,9 +299,13 @@ impl<D: Device> Learner for Network<D> {
             return Ok(costs.into_iter().map(|row| row.cost).collect());
         }
         let Some(learning) = self.learning(input, rows.len())? else { return Ok(Vec::new()) };
-        learning.pass(input, &requested.rows, |LearningPass { reader, tape, hidden, .. }, gradients| {
-            Ok(tape.learn_cross_entropy(hidden, reader.logit_head(None), requested.targets(), gradients)?)
-        })
+        requested.pad(learning.reader.padded_rows(rows.len()));
+        let mut costs =
+            learning.pass(input, &requested.rows, |LearningPass { reader, tape, hidden, .. }, gradients| {
+                Ok(tape.learn_cross_entropy(hidden, reader.logit_head(None), requested.targets(), gradients)?)
+            })?;
+        costs.truncate(rows.len());
+        Ok(costs)
     }
 
     fn forward_backward_costs(
@@ -309,14 +313,17 @@ impl<D: Device> Learner for Network<D> {
         input: &NetworkInput<'_>,
         terms: &[LossTerm],
     ) -> Result<Vec<RowLoss>, NetworkError> {
-        let requested = RowTargets::of_terms(&self.spec, terms)?;
-        let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
+        let mut requested = RowTargets::of_terms(&self.spec, terms)?;
         let Some(learning) = self.learning(input, terms.len())? else { return Ok(Vec::new()) };
-        learning.pass(input, &requested.rows, |LearningPass { reader, tape, hidden, requested }, gradients| {
-            let evidence = reader.evidence(input, requested)?;
-            let (head, vectors) = (reader.logit_head(evidence.as_ref()), reader.token_vectors()?);
-            Ok(tape.learn_costs(hidden, head, &costs, vectors, gradients)?)
-        })
+        let costs = learning.reader.padded_costs(terms, &mut requested);
+        let mut paid =
+            learning.pass(input, &requested.rows, |LearningPass { reader, tape, hidden, requested }, gradients| {
+                let evidence = reader.evidence(input, requested)?;
+                let (head, vectors) = (reader.logit_head(evidence.as_ref()), reader.token_vectors()?);
+                Ok(tape.learn_costs(hidden, head, &costs, vectors, gradients)?)
+            })?;
+        paid.truncate(terms.len());
+        Ok(paid)
     }
 
     fn forward_backward_with(
@@ -326,11 +333,17 @@ impl<D: Device> Learner for Network<D> {
         cost: &ReadRow<'_>,
     ) -> Result<(), NetworkError> {
         let Some(learning) = self.learning(input, rows.len())? else { return Ok(()) };
-        learning.pass(input, rows, |LearningPass { reader, tape, hidden, requested }, gradients| {
+        let (wanted, mut rows) = (rows.len(), rows.to_vec());
+        pad(&mut rows, learning.reader.padded_rows(wanted), Clone::clone);
+        learning.pass(input, &rows, |LearningPass { reader, tape, hidden, requested }, gradients| {
             let evidence = reader.evidence(input, requested)?;
             let read = |index: usize, logits: &mut [f32]| {
-                softmax_row(logits);
-                cost(index, logits);
+                if index < wanted {
+                    softmax_row(logits);
+                    cost(index, logits);
+                } else {
+                    logits.fill(0.0);
+                }
             };
             Ok(tape.learn_rows(hidden, reader.logit_head(evidence.as_ref()), &read, gradients)?)
         })

@@ -49,6 +49,26 @@ impl<D: Device> Reader<'_, D> {
         queries: &[RowQuery<'_>],
         read: &ReadRow<'_>,
     ) -> Result<Vec<RowAnswer>, NetworkError> {
+        let wanted = queries.len();
+        let mut queries = queries.to_vec();
+        pad(&mut queries, self.padded_rows(wanted), Clone::clone);
+        let read = |index: usize, logits: &mut [f32]| {
+            if index < wanted {
+                read(index, logits);
+            }
+        };
+        let mut answers = self.forward_padded(given, &queries, &read)?;
+        answers.truncate(wanted);
+        Ok(answers)
+    }
+
+    /// The same of any number of rows.
+    fn forward_padded(
+        &self,
+        given: ForwardPass<'_>,
+        queries: &[RowQuery<'_>],
+        read: &ReadRow<'_>,
+    ) -> Result<Vec<RowAnswer>, NetworkError> {
         let ForwardPass { input, cached } = given;
         let rows: Vec<u32> = queries.iter().map(|query| query.row).collect();
         if let Some(cached) = cached {
@@ -75,18 +95,18 @@ impl<D: Device> Reader<'_, D> {
 
     /// See [`crate::Denoiser::costs`].
     pub(crate) fn costs(&self, input: &NetworkInput<'_>, terms: &[LossTerm]) -> Result<Vec<f64>, NetworkError> {
-        let requested = RowTargets::of_terms(self.spec, terms)?;
+        let mut requested = RowTargets::of_terms(self.spec, terms)?;
         if requested.rows.is_empty() {
             input.check(self.spec)?;
             return Ok(Vec::new());
         }
-        let costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
+        let costs = self.padded_costs(terms, &mut requested);
         pass(self, input, &requested.rows, |pass, visible| {
             let mut tape = Tape::inferring(self.parameters).adding(self.adapter);
             let hidden = pass.hidden(&mut tape, visible)?;
             let evidence = self.evidence(input, pass.requested)?;
             let (head, vectors) = (self.logit_head(evidence.as_ref()), self.token_vectors()?);
-            Ok(tape.costs(&hidden, head, &costs, vectors)?.into_iter().map(|row| row.cost).collect())
+            Ok(tape.costs(&hidden, head, &costs, vectors)?.into_iter().take(terms.len()).map(|row| row.cost).collect())
         })
     }
 
@@ -126,12 +146,13 @@ impl<D: Device> Reader<'_, D> {
 
     /// See [`crate::Denoiser::nll`].
     pub(crate) fn nll(&self, input: &NetworkInput<'_>, rows: &[LossRow]) -> Result<Vec<f64>, NetworkError> {
-        let requested = RowTargets::new(self.spec, rows)?;
+        let mut requested = RowTargets::new(self.spec, rows)?;
         if requested.rows.is_empty() {
             input.check(self.spec)?;
             return Ok(Vec::new());
         }
-        pass(self, input, &requested.rows, |pass, visible| {
+        requested.pad(self.padded_rows(rows.len()));
+        let mut costs = pass(self, input, &requested.rows, |pass, visible| {
             let mut tape = Tape::inferring(self.parameters).adding(self.adapter);
             let hidden = pass.hidden(&mut tape, visible)?;
             // What points speak for is added row by row.
@@ -149,7 +170,32 @@ impl<D: Device> Reader<'_, D> {
                 evidence: evidence.as_ref().map(Evidence::operands),
             };
             Ok(self.parameters.device().nll_rows(logits, &requested.ids)?)
-        })
+        })?;
+        costs.truncate(rows.len());
+        Ok(costs)
+    }
+
+    /// With how many rows a pass is made that asks for so many.
+    pub(crate) fn padded_rows(&self, rows: usize) -> usize {
+        // Rows are counted where they choose experts.
+        if self.spec.has_experts() { rows } else { self.parameters.device().padded_rows(rows) }
+    }
+
+    /// What terms cost as a device reads it, padded as their rows are: what is added weighs nothing.
+    pub(crate) fn padded_costs(&self, terms: &[LossTerm], requested: &mut RowTargets) -> Vec<RowCost> {
+        let mut costs: Vec<RowCost> = terms.iter().map(row_cost).collect();
+        let rows = self.padded_rows(terms.len());
+        requested.pad(rows);
+        pad(&mut costs, rows, |cost| RowCost { weight: 0.0, ..*cost });
+        costs
+    }
+}
+
+/// Repeats the last of some items until there are so many.
+pub(crate) fn pad<T>(items: &mut Vec<T>, count: usize, again: impl Fn(&T) -> T) {
+    if let Some(last) = items.last().map(&again) {
+        let missing = count.saturating_sub(items.len());
+        items.extend(std::iter::repeat_with(|| again(&last)).take(missing));
     }
 }
 
@@ -277,7 +323,7 @@ pub(crate) fn pass<D: Device, R>(
 }
 
 /// What a term costs, as a device reads it.
-pub(crate) fn row_cost(term: &LossTerm) -> RowCost {
+fn row_cost(term: &LossTerm) -> RowCost {
     let kind = match term.cost {
         Cost::CrossEntropy => CostKind::CrossEntropy,
         Cost::Ratio(Ratio { shown, marginal, posterior }) => {
@@ -312,6 +358,13 @@ impl RowTargets {
         below("targets", &ids, spec.vocabulary_size, "the size of the vocabulary")?;
         let (rows, weights) = rows.iter().map(|row| (row.row, row.weight)).unzip();
         Ok(Self { rows, ids, weights })
+    }
+
+    /// Repeats the last row, which then weighs nothing, until there are so many.
+    pub(crate) fn pad(&mut self, rows: usize) {
+        pad(&mut self.rows, rows, Clone::clone);
+        pad(&mut self.ids, rows, Clone::clone);
+        pad(&mut self.weights, rows, |_| 0.0);
     }
 
     pub(crate) fn targets(&self) -> Targets<'_> {

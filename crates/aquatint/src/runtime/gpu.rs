@@ -1,7 +1,7 @@
 //! The GPU of this machine, if there is one: opening it, saying what is missing, and what it reaches at most.
 
 use crate::Hint;
-use aquatint_compute::{Cuda, DeviceError, GpuError, Linear, Memory, PreparedOperands};
+use aquatint_compute::{Cuda, DeviceError, GpuError, GraphFigures, Linear, Memory, PreparedOperands};
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,13 +12,31 @@ const PEAK: (usize, usize, usize) = (4096, 4096, 32768);
 const PEAK_REPEATS: usize = 5;
 
 /// The first GPU where there is one; the failure where there is one that cannot be used.
-pub(super) fn if_ready(kernels: Option<&Path>) -> Result<Option<Cuda>, GpuError> {
+pub(super) fn if_ready(kernels: Option<&Path>, graphs: bool) -> Result<Option<Cuda>, GpuError> {
     match Cuda::gpus() {
         Err(GpuError::NoDriver) => Ok(None),
         Err(error) => Err(error),
         Ok(gpus) if gpus.is_empty() => Ok(None),
-        Ok(_) => Cuda::new(0, kernels).map(Some),
+        Ok(_) => open(0, kernels, graphs).map(Some),
     }
+}
+
+/// A GPU by its number.
+pub(super) fn open(ordinal: usize, kernels: Option<&Path>, graphs: bool) -> Result<Cuda, GpuError> {
+    let gpu = Cuda::new(ordinal, kernels)?;
+    Ok(if graphs { gpu.with_graphs() } else { gpu })
+}
+
+/// What its graphs have done, in words; `None` where it has none.
+pub(super) fn describe_graphs(gpu: &Cuda) -> Option<String> {
+    let figures = gpu.graph_figures()?;
+    let GraphFigures { calls, replayed, replays, changed, graphs, writes, late_writes, reads, .. } = figures;
+    let refusal = figures.refusal.as_ref().map_or_else(String::new, |why| format!("; no more are captured: {why}"));
+    Some(format!(
+        "{:.1} % of {calls} launches in {replays} replays of {graphs} graphs ({replayed} launches, {changed} of them changed \
+         first); {writes} copies from the host, {late_writes} behind launches; {reads} waits{refusal}",
+        100.0 * figures.share()
+    ))
 }
 
 /// How many GPUs there are that a program could use.

@@ -103,6 +103,9 @@ pub struct RuntimeSettings {
     /// Bytes that the weights of routed experts take at most; they are then read when rows are routed to them. Where
     /// nothing is said, all of them are in memory. Results are the same to the bit.
     pub expert_memory: Option<u64>,
+    /// Whether a GPU replays sequences of launches that come again, as CUDA graphs, and pads the rows whose logits are
+    /// wanted to few numbers. What is generated is the same; the sums of training have another order.
+    pub graphs: bool,
 }
 
 impl RuntimeSettings {

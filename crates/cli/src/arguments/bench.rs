@@ -99,6 +99,11 @@ pub(crate) struct BenchArguments {
     /// slower, and the results are the same [default: all are in memory]
     #[arg(long, value_name = "MIB", conflicts_with_all = ["config", "train"], help_heading = "Computing")]
     pub(crate) expert_memory: Option<u64>,
+
+    /// Replay GPU launches that repeat, as CUDA graphs; rows whose logits are wanted are padded to few numbers. Tested
+    /// on an emulated GPU only
+    #[arg(long, help_heading = "Computing")]
+    pub(crate) graphs: bool,
 }
 
 /// Positions of a sequence whose logits are computed.

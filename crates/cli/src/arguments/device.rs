@@ -23,6 +23,11 @@ pub(crate) struct DeviceArguments {
     /// slower, and the results are the same [default: all are in memory]
     #[arg(long, value_name = "MIB", help_heading = "Computing")]
     pub(crate) expert_memory: Option<u64>,
+
+    /// Replay GPU launches that repeat, as CUDA graphs; rows whose logits are wanted are padded to few numbers. Tested
+    /// on an emulated GPU only
+    #[arg(long, help_heading = "Computing")]
+    pub(crate) graphs: bool,
 }
 
 /// As [`aquatint::runtime::Precision`], with what `--help` says of each.

@@ -3,7 +3,7 @@
 use aquatint_compute::{
     Activation, AdamW, AdamWState, AdamWUpdate, AddColumns, Attention, AttentionBackward, AttentionOperands,
     AttentionRows, BackwardInput, BackwardWeight, Combine, DType, Device, DeviceError, DrawnRow, Dropout, Elementwise,
-    Experts, Factor, GluOperands, GroupBackwardWeight, GroupedOperands, HeadNormGradients, LayerNorm,
+    Experts, Factor, GluOperands, GroupBackwardWeight, GroupedOperands, HeadNormGradients, Later, LayerNorm,
     LayerNormBackward, Linear, LinearOperands, LinearShape, LogitRows, Logits, Loss, LossGradients, LossRows, Memory,
     Modulation, NewtonSchulz, NewtonSchulzScratch, Norm, Optimiser, Part, PreparedBackwardInput, PreparedOperands,
     PreparedValues, Quantised, ReadRow, RmsNorm, RmsNormBackward, Rope, RouteBackward, Router, RouterLogits, RowCost,
@@ -277,6 +277,9 @@ impl<D: Device> Elementwise for Timed<D> {
 }
 
 impl<D: Device> Logits for Timed<D> {
+    fn padded_rows(&self, rows: usize) -> usize {
+        self.device.padded_rows(rows)
+    }
     timed! {
         fn linear_rows(
             logits: LogitRows<'_, D::Buffer, D::Prepared>, read: &ReadRow<'_>,
@@ -301,11 +304,11 @@ impl<D: Device> Loss for Timed<D> {
         fn linear_cross_entropy(
             logits: LossRows<'_, D::Buffer, D::Prepared>, targets: Targets<'_>,
             gradients: Option<LossGradients<'_, D::Buffer>>,
-        ) -> Result<Vec<f64>, DeviceError>, of of_shape(logits.shape);
+        ) -> Result<Later<Vec<f64>>, DeviceError>, of of_shape(logits.shape);
         fn linear_cost_rows(
             logits: LossRows<'_, D::Buffer, D::Prepared>, costs: &[RowCost],
             vectors: Option<TokenVectors<'_, D::Buffer>>, gradients: Option<LossGradients<'_, D::Buffer>>,
-        ) -> Result<Vec<RowLoss>, DeviceError>, of of_shape(logits.shape);
+        ) -> Result<Later<Vec<RowLoss>>, DeviceError>, of of_shape(logits.shape);
         fn linear_learn_rows(
             logits: LossRows<'_, D::Buffer, D::Prepared>, read: &ReadRow<'_>,
             gradients: LossGradients<'_, D::Buffer>,

@@ -7,6 +7,7 @@ use crate::bench::report::{FORWARD, Report, Row, Work};
 use crate::bench::subject::Subject;
 use crate::failure::Failure;
 use crate::machine;
+use crate::model;
 use crate::printer::Printer;
 use crate::wire;
 use aquatint::runtime::{Runtime, forget_peak_memory, peak_memory};
@@ -57,6 +58,7 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> Result<(), F
         }
         let most = *peaks.entry((runtime.precision(), runtime.threads())).or_insert_with(|| runtime.peak());
         report.rows.push(row(arguments, runtime, &subject, &batch, generation, most)?);
+        model::tell_of_graphs(runtime, printer);
     }
     if let Some(path) = &arguments.out {
         let text = wire::json(&report.json())?;
@@ -108,10 +110,16 @@ fn runtimes(arguments: &BenchArguments, printer: &Printer) -> Result<Vec<Runtime
         arguments.precision.iter().flat_map(|precision| threads.iter().map(move |threads| (precision, threads)));
     let mut warned = false;
     let runtime = |(&precision, &threads): (&Precision, &Option<usize>)| -> Result<Runtime, Failure> {
-        let typed = DeviceArguments { device: arguments.device, precision, threads, expert_memory: None };
+        let typed = DeviceArguments {
+            device: arguments.device,
+            precision,
+            threads,
+            expert_memory: None,
+            graphs: arguments.graphs,
+        };
         let runtime = Runtime::new(&typed.settings())?;
         if !warned {
-            warned = typed.warn_of_threads(&runtime, printer);
+            warned = typed.warn_of_device(&runtime, printer);
         }
         Ok(runtime)
     };

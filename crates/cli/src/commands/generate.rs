@@ -11,7 +11,7 @@ use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Filled, Session, broken_line, closing_line};
 use crate::written_files::begin;
-use crate::{certainty, credentials, interrupt, media, token_canvas, wire};
+use crate::{certainty, credentials, interrupt, media, model, token_canvas, wire};
 use aquatint::{DenoisingEvent, OutputPiece, Prepared, Template};
 use aquatint_diffusion::TokenId;
 use aquatint_files::AtomicFile;
@@ -28,16 +28,16 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     files_out::check(arguments)?;
     let signer = credentials::signer(&arguments.signing)?;
     let typed = typed(arguments)?;
-    let (model, layout) = (arguments.model.as_deref(), arguments.layout.as_deref());
+    let (name, layout) = (arguments.model.as_deref(), arguments.layout.as_deref());
     let guards = arguments.guard.read(printer)?;
-    let session = Session::open_with(model, layout, &arguments.device, printer)?.with_guards(guards);
+    let session = Session::open_with(name, layout, &arguments.device, printer)?.with_guards(guards);
     let mut signing = None;
     let prepared = match &arguments.tokens {
         None => {
             let template = Template::parse(&typed)?;
             let prepared = session.prepare(template.clone(), &arguments.sampling, printer)?;
             if let Some(signer) = signer {
-                signing = Some(Signing::new(signer, &arguments.signing, &session, (&typed, &template), model)?);
+                signing = Some(Signing::new(signer, &arguments.signing, &session, (&typed, &template), name)?);
             }
             prepared
         }
@@ -109,6 +109,7 @@ pub(crate) fn run(arguments: &GenerateArguments, printer: &Printer) -> Result<()
     }
     abstained.into_iter().for_each(|line| printer.note(line));
     printer.note(closing_line(&outcome));
+    model::tell_of_graphs(session.runtime(), printer);
     match filled.outcome.reason {
         FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),
         FinishReason::Filled | FinishReason::End => Ok(()),

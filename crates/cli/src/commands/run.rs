@@ -8,7 +8,7 @@ use crate::media::MediaOut;
 use crate::printer::Printer;
 use crate::screen::CanvasView;
 use crate::session::{Session, broken_line, closing_line};
-use crate::{interrupt, machine, media, wire};
+use crate::{interrupt, machine, media, model, wire};
 use aquatint::{MediaFile, Template};
 use aquatint_generate::FinishReason;
 use std::io::{BufRead, IsTerminal};
@@ -84,6 +84,7 @@ impl Answerer<'_> {
         }
         broken_line(outcome.broken_bytes).into_iter().for_each(|line| printer.note(line));
         printer.note(closing_line(&outcome));
+        model::tell_of_graphs(session.runtime(), printer);
         match filled.outcome.reason {
             FinishReason::Cancelled => Err(Failure::interrupted("stopped before the canvas was full")),
             FinishReason::Filled | FinishReason::End => Ok(media::made(pieces)),
@@ -107,7 +108,7 @@ fn converse(session: &Session, sampling: SamplingArguments, printer: &Printer) -
         "{}: {} parameters on {}. /help says what can be typed.",
         session.checkpoint().origin,
         machine::count(parameters),
-        session.device()
+        session.runtime().describe_device()
     ));
     let mut conversation = Conversation { session, printer, sampling, made: Vec::new() };
     loop {

@@ -24,12 +24,14 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<(), F
     printer.detail(format_args!("{}; {}", runtime.describe_device(), runtime.describe_precision()));
     let keeping = interrupt::keep("what runs is finished first");
     let (listener, wants_experts) = (*printer, arguments.device.expert_memory.is_some());
+    let own = runtime.clone();
     let server = Server::start(settings, runtime, Arc::new(move |event| report(&listener, wants_experts, event)))?;
     while !interrupt::pressed() && !server.is_finished() {
         std::thread::sleep(POLL);
     }
     server.stop();
     let ended = server.wait();
+    model::tell_of_graphs(&own, printer);
     drop(keeping);
     Ok(ended?)
 }

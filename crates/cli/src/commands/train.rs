@@ -69,7 +69,7 @@ fn train<R: RunRecipe>(arguments: &TrainArguments, recipe: &R, printer: &Printer
         settings = settings.for_rank(launch);
     }
     let runtime = Runtime::new(&settings)?;
-    arguments.device.warn_of_threads(&runtime, printer);
+    arguments.device.warn_of_device(&runtime, printer);
     if arguments.dry_run {
         let training = Training::new(recipe).resume(arguments.resume).stop(interrupt::flag());
         let mut screen = TrainingScreen::new(*printer);
@@ -110,6 +110,7 @@ fn train<R: RunRecipe>(arguments: &TrainArguments, recipe: &R, printer: &Printer
     }
     let summary = summary.map_err(model::training_failure)?;
     if screen.is_some() {
+        model::tell_of_graphs(&runtime, printer);
         printer.data_line(recipe.output().display())?;
     }
     match summary.ending {

@@ -19,7 +19,7 @@ enum Effect {
 use Effect::{Always, Refused, Warned};
 
 /// Every flag of `generate` and `run`.
-const FLAGS: [(&str, Effect); 81] = [
+const FLAGS: [(&str, Effect); 82] = [
     ("--prompt", Always),
     ("--tokens", Always),
     ("--count", Always),
@@ -216,6 +216,7 @@ const FLAGS: [(&str, Effect); 81] = [
     ("--device", Always),
     ("--precision", Always),
     ("--expert-memory", Warned(&["The [[4]] saw.", "--expert-memory", "16"], "no experts in ")),
+    ("--graphs", Warned(&["The [[4]] saw.", "--graphs", "--device", "cpu"], "the device is cpu")),
     ("--threads", Warned(&["The [[4]] saw.", "--threads", "2", "--device", "cpu-scalar"], "the device is cpu, scalar")),
 ];
 

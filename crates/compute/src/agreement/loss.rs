@@ -78,7 +78,8 @@ struct CrossEntropy {
 impl Operation for CrossEntropy {
     fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
         let targets = Targets { ids: &self.targets, weights: &self.weights };
-        self.losses.each(device, |rows, gradients, _| device.linear_cross_entropy(rows, targets, gradients).unwrap())
+        self.losses
+            .each(device, |rows, gradients, _| device.linear_cross_entropy(rows, targets, gradients).unwrap().get())
     }
 }
 
@@ -90,7 +91,7 @@ struct Costs {
 impl Operation for Costs {
     fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
         self.losses.each(device, |rows, gradients, vectors| {
-            let paid = device.linear_cost_rows(rows, &self.costs, vectors, gradients).unwrap();
+            let paid = device.linear_cost_rows(rows, &self.costs, vectors, gradients).unwrap().get();
             paid.iter().flat_map(|row| [row.cost, row.nll]).collect()
         })
     }

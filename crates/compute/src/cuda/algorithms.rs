@@ -20,10 +20,14 @@ pub(super) type Algorithm = [u64; 8];
 /// The first line of a file.
 const FORMAT: &str = "aquatint-algorithms 1";
 
+/// One of few sizes, at most an eighth more: eight between a power of two and the next, multiples of 16.
+pub(super) fn near(size: usize) -> usize {
+    size.next_multiple_of((size.next_power_of_two() / 16).max(16))
+}
+
 /// Stands for all shapes that are near enough to be multiplied alike. Rows that are asked for are as many at one step
 /// and a few more at the next; to time algorithms for each number of them takes longer than the steps.
 fn class(shape: &ColumnMajor) -> ColumnMajor {
-    let near = |size: usize| size.next_multiple_of((size.next_power_of_two() / 16).max(16));
     ColumnMajor { n: near(shape.n), k: near(shape.k), accumulate: false, ..*shape }
 }
 

@@ -12,6 +12,18 @@ pub(super) struct Argument {
     pub(super) bits: u64,
 }
 
+impl Argument {
+    /// Whether it says where something lies.
+    pub(super) fn is_address(&self) -> bool {
+        self.type_name.ends_with('*')
+    }
+
+    /// Whether it says where a table of addresses lies.
+    pub(super) fn is_table(&self) -> bool {
+        self.type_name == <In<i64> as Typed>::NAME
+    }
+}
+
 /// A Rust type that stands for one of CUDA C++.
 pub(super) trait Typed: Copy {
     /// How CUDA C++ writes it.

@@ -54,7 +54,7 @@ pub(super) struct Launch {
 }
 
 /// A factor: where it lies, and whether it is read with rows and columns exchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Factor {
     pub(super) at: Address,
     pub(super) transposed: bool,
@@ -62,7 +62,7 @@ pub(super) struct Factor {
 
 /// `out[rows, columns] = left[rows, depth] right[depth, columns] (+ bias[columns]) (+ added)`, all row-major; of several
 /// products at once the matrices of each kind lie one behind the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Product {
     /// Of both factors: f32 or bf16; the result is f32.
     pub(super) dtype: DType,
@@ -120,6 +120,20 @@ impl Product {
     }
 }
 
+/// A call that the GPU works on.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Work {
+    /// See [`Driver::launch`].
+    Launch { kernel: &'static str, launch: Launch, arguments: Vec<Argument> },
+    /// See [`Driver::multiply`].
+    Multiply(Product),
+    /// See [`Driver::clear`].
+    Clear { at: Address, bytes: usize },
+}
+
+/// A sequence of calls that a driver has captured, by its number.
+pub(super) type Graph = u64;
+
 /// A GPU's driver; see the module.
 pub(super) trait Driver: Debug + Send + Sync {
     /// What the GPU is.
@@ -141,6 +155,13 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn launch(&self, kernel: &'static str, launch: Launch, arguments: &[Argument]) -> Result<(), DriverError>;
     /// Multiplies.
     fn multiply(&self, product: &Product) -> Result<(), DriverError>;
+    /// Takes calls in their order as one that can be replayed; none of them is made.
+    fn capture(&self, work: &[Work]) -> Result<Graph, DriverError>;
+    /// Makes all calls of a graph, some of them, by their places, changed before and from now on: launches of the kernels
+    /// that were there. When it fails, none was made.
+    fn replay(&self, graph: Graph, changed: &[(usize, &Work)]) -> Result<(), DriverError>;
+    /// Gives a graph back; replays of it that still run end.
+    fn release(&self, graph: Graph);
     /// Waits for all earlier work.
     fn wait(&self) -> Result<(), DriverError>;
     /// What tells this GPU from every other, on this machine or elsewhere.

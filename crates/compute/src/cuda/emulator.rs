@@ -4,7 +4,7 @@
 use super::Cuda;
 use super::algorithms::{Algorithm, Algorithms};
 use super::arguments::Argument;
-use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Launch, Product};
+use super::driver::{Address, ColumnMajor, Driver, DriverError, GpuFacts, Graph, Launch, Product, Work};
 use super::kernels;
 use super::nccl;
 use crate::DType;
@@ -35,6 +35,8 @@ pub(super) enum Call {
     Launch(&'static str, Launch),
     Multiply(ColumnMajor),
     Read(usize),
+    /// Of how many calls, which follow.
+    Replay(usize),
     Clear(usize),
     Write(usize),
 }
@@ -62,6 +64,11 @@ pub(super) struct Emulator {
     limit: usize,
     /// Where products are not exact sums, rounded once.
     library: Option<ProductLibrary>,
+    graphs: Mutex<HashMap<Graph, Vec<Work>>>,
+    /// Graphs so far.
+    captured: AtomicU64,
+    /// Graphs that may be captured, and calls that may be changed in them; then it fails.
+    patience: (u64, usize),
 }
 
 /// The kernels for this processor, compiled once; `None` where there is no C++ compiler.
@@ -176,6 +183,7 @@ impl Watched {
                 Call::Read(_) => "read",
                 Call::Clear(_) => "clear",
                 Call::Write(_) => "write",
+                Call::Replay(_) => "replay",
             };
             *counts.entry(name).or_insert(0) += 1;
         }
@@ -203,7 +211,31 @@ impl Emulator {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let uuid = u128::from(COUNT.fetch_add(1, Ordering::Relaxed));
         let (memory, calls, shared_use) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Some(Arc::new(Self { facts, uuid, memory, calls, shared_use, limit, library: None }))
+        let (graphs, captured, patience) = (Mutex::default(), AtomicU64::new(0), (u64::MAX, usize::MAX));
+        Some(Arc::new(Self {
+            facts,
+            uuid,
+            memory,
+            calls,
+            shared_use,
+            limit,
+            library: None,
+            graphs,
+            captured,
+            patience,
+        }))
+    }
+
+    /// One that fails when more graphs are captured, or more calls of one are changed, than it has patience for.
+    #[cfg(test)]
+    pub(super) fn impatient(patience: (u64, usize)) -> Option<Arc<Self>> {
+        Arc::into_inner(Self::new(1 << 30)?).map(|driver| Arc::new(Self { patience, ..driver }))
+    }
+
+    /// Graphs that were captured and not given back.
+    #[cfg(test)]
+    pub(super) fn graphs(&self) -> usize {
+        self.graphs.lock().unwrap().len()
     }
 
     /// Calls since the last time.
@@ -394,6 +426,38 @@ impl Driver for Emulator {
     }
     fn stream(&self) -> Result<*mut c_void, DriverError> {
         Ok(std::ptr::null_mut())
+    }
+    fn capture(&self, work: &[Work]) -> Result<Graph, DriverError> {
+        let graph = self.captured.fetch_add(1, Ordering::Relaxed);
+        if graph >= self.patience.0 {
+            return Err(DriverError::Failed { call: "capture", reason: "no patience is left".to_owned() });
+        }
+        self.graphs.lock().unwrap().insert(graph, work.to_vec());
+        Ok(graph)
+    }
+    fn replay(&self, graph: Graph, changed: &[(usize, &Work)]) -> Result<(), DriverError> {
+        if changed.len() > self.patience.1 {
+            return Err(DriverError::Failed { call: "replay", reason: "no patience is left".to_owned() });
+        }
+        let work = {
+            let mut graphs = self.graphs.lock().unwrap();
+            let work = graphs.get_mut(&graph).expect("a graph that is there");
+            for &(place, call) in changed {
+                let (Work::Launch { kernel: one, .. }, Work::Launch { kernel: other, .. }) = (&work[place], call)
+                else {
+                    panic!("{:?} cannot become {call:?}", work[place]);
+                };
+                assert_eq!(one, other, "a launch stays one of its kernel");
+                work[place] = call.clone();
+            }
+            work.clone()
+        };
+        self.record(Call::Replay(work.len()));
+        // With what it was captured with, not with what anybody asks for now.
+        work.iter().try_for_each(|call| call.run(self))
+    }
+    fn release(&self, graph: Graph) {
+        assert!(self.graphs.lock().unwrap().remove(&graph).is_some(), "graph {graph} was given back twice");
     }
 }
 

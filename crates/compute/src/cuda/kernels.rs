@@ -213,9 +213,9 @@ kernels! {
     }
     DrawRows = draw_rows {
         columns: i32, logits: In<f32>, repeated: In<u32>, biased: In<u32>, lists: In<u32>, top_k: In<u32>,
-        numbers: In<f64>, summaries: In<f64>, tokens: Out<u32>, probabilities: Out<f64>,
+        numbers: In<f64>, summaries: In<f64>, tokens: In<u32>, result: Out<u32>, probabilities: Out<f64>,
     }
-    TemperRows = temper_rows { columns: i32, numbers: In<f64>, tokens: In<u32>, logits: Out<f32> }
+    TemperRows = temper_rows { columns: i32, numbers: In<f64>, drawn: In<u32>, logits: Out<f32> }
 
     /// See `attention.cu`; so for all up to [`AttentionKeysBackward`].
     AttentionOf = attention {

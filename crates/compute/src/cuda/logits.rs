@@ -12,8 +12,8 @@ use super::prepared::GpuMatrix;
 use super::products::{Extent, Operand};
 use super::{Cuda, THREADS, int};
 use crate::{
-    CostKind, DType, DeviceError, DrawnRow, Evidence, Head, LinearShape, LogitRows, LogitsSummary, LossGradients,
-    LossRows, ReadRow, RowCost, RowDraw, RowLoss, RowSummary, Targets, TokenVectors,
+    CostKind, DType, DeviceError, DrawnRow, Evidence, Head, Later, LinearShape, LogitRows, LogitsSummary,
+    LossGradients, LossRows, ReadRow, RowCost, RowDraw, RowLoss, RowSummary, Targets, TokenVectors,
 };
 use half::bf16;
 use std::collections::HashMap;
@@ -133,62 +133,40 @@ impl Cuda {
         let (columns, _) = rows.head.shape();
         let mut summaries = Vec::with_capacity(rows.rows);
         self.each_part(rows, |part| {
-            let glance = self.glance(columns, &part, self.must_store(&vec![NO_TOKEN; 2 * part.count()]), best);
-            let likeliest = self.likeliest(&glance, part.count(), best);
-            let rows = self.summaries(&glance, part.count()).into_iter().zip(likeliest);
+            let found = self.room(part.count(), 0, best);
+            self.copy_in(found.tokens().0, &vec![NO_TOKEN; 2 * part.count()]);
+            self.glance(columns, &part, &found);
+            let found = self.fetch_found(&found);
+            let rows = found.summaries().zip(found.likeliest());
             summaries.extend(rows.map(|(summary, best)| RowSummary { summary, best }));
         })?;
         Ok(summaries)
     }
 
-    /// The `best` likeliest tokens of each row that was looked over, on the host.
-    fn likeliest(&self, glance: &Glance, rows: usize, best: usize) -> Vec<Vec<(u32, f64)>> {
-        if best == 0 {
-            return vec![Vec::new(); rows];
-        }
-        let tokens: Vec<u32> = self.fetch(glance.best.at(), rows * best);
-        let probabilities: Vec<f64> = self.fetch(glance.probabilities.at(), rows * best);
-        let rows = tokens.chunks_exact(best).zip(probabilities.chunks_exact(best));
-        rows.map(|(tokens, probabilities)| {
-            let pairs = tokens.iter().copied().zip(probabilities.iter().copied());
-            pairs.take_while(|(token, p)| *token != NO_TOKEN && *p > 0.0).collect()
-        })
-        .collect()
+    /// Room for what is found in some rows.
+    fn room(&self, rows: usize, draws: usize, best: usize) -> Found<Array<u8>> {
+        let found = Found { rows, draws, best, at: () };
+        Found { at: self.scratch::<u8>(found.bytes()), rows, draws, best }
     }
 
-    /// Reduces the rows of a part; the second of two `tokens` of a row is one that is known to be broken.
-    fn glance(&self, columns: usize, part: &Part<'_>, tokens: Array<u32>, best: usize) -> Glance {
-        let rows = part.count();
-        let numbers = self.scratch::<f64>(4 * rows);
-        let (found, probabilities) = (self.scratch::<u32>(best * rows), self.scratch::<f64>(best * rows));
+    /// Reduces the rows of a part; the second of two tokens of a row comes with one that is known to be broken.
+    fn glance(&self, columns: usize, part: &Part<'_>, found: &Found<Array<u8>>) {
         let kernel = SummariseRows {
             columns: int(columns),
             logits: part.logits.input(),
-            count: int(best),
-            numbers: numbers.output(),
-            tokens: tokens.output(),
-            best: found.output(),
-            probabilities: probabilities.output(),
+            count: int(found.best),
+            numbers: found.numbers(),
+            tokens: found.tokens(),
+            best: found.best_tokens(),
+            probabilities: found.best_probabilities(),
         };
-        self.by_row(rows, kernel);
-        Glance { numbers, tokens, best: found, probabilities }
+        self.by_row(found.rows, kernel);
     }
 
-    /// What was seen, on the host.
-    fn summaries(&self, glance: &Glance, rows: usize) -> Vec<LogitsSummary> {
-        let numbers: Vec<f64> = self.fetch(glance.numbers.at(), 4 * rows);
-        let tokens: Vec<u32> = self.fetch(glance.tokens.at(), 2 * rows);
-        let token = |token: u32| (token != NO_TOKEN).then_some(token as usize);
-        let rows = numbers.chunks_exact(4).zip(tokens.chunks_exact(2));
-        rows.map(|(numbers, tokens)| LogitsSummary {
-            likeliest: token(tokens[0]),
-            highest: numbers[0],
-            log_sum_exp: numbers[1],
-            entropy: numbers[2],
-            margin: numbers[3],
-            broken: token(tokens[1]),
-        })
-        .collect()
+    /// What was found, on the host: all of it by one copy, as each waits.
+    fn fetch_found(&self, found: &Found<Array<u8>>) -> Found<Vec<u8>> {
+        let &Found { rows, draws, best, ref at } = found;
+        Found { at: self.fetch(at.at(), found.bytes()), rows, draws, best }
     }
 
     /// See [`crate::Logits::draw_rows`], and [`crate::Logits::draw_rows_expecting`] where `vectors` are given.
@@ -223,7 +201,7 @@ impl Cuda {
         let mut drawn = Vec::with_capacity(draws.len());
         self.each_part(rows, |part| {
             let (first, count) = (part.rows.start, part.count());
-            let tokens = self.scratch::<u32>(2 * count);
+            let found = self.room(count, count, best);
             self.by_row(
                 count,
                 AdjustRows {
@@ -233,12 +211,10 @@ impl Cuda {
                     forbidden: forbidden.input().skip(2 * first),
                     lists: lists.input(),
                     logits: part.logits.output(),
-                    tokens: tokens.output(),
+                    tokens: found.tokens(),
                 },
             );
-            let glance = self.glance(columns, &part, tokens, best);
-            let summaries = self.summaries(&glance, count);
-            let probabilities = self.scratch::<f64>(count);
+            self.glance(columns, &part, &found);
             let kernel = DrawRows {
                 columns: int(columns),
                 logits: part.logits.input(),
@@ -247,30 +223,26 @@ impl Cuda {
                 lists: lists.input(),
                 top_k: top_k.input().skip(first),
                 numbers: numbers.input().skip(NUMBERS * first),
-                summaries: glance.numbers.input(),
-                tokens: glance.tokens.output(),
-                probabilities: probabilities.output(),
+                summaries: found.numbers().input(),
+                tokens: found.tokens().input(),
+                result: found.drawn(),
+                probabilities: found.drawn_probabilities(),
             };
             let shared = columns.div_ceil(32) * size_of::<u32>();
             self.launch(0, kernel, (count as u32, 1), THREADS, shared);
-            let tokens: Vec<u32> = self.fetch(glance.tokens.at(), 2 * count);
-            let probabilities: Vec<f64> = self.fetch(probabilities.at(), count);
             let expected = vectors.map(|vectors| {
                 let numbers = numbers.input().skip(NUMBERS * first);
-                let (tokens, logits) = (glance.tokens.input(), part.logits.output());
-                self.by_row(count, TemperRows { columns: int(columns), numbers, tokens, logits });
-                let expected = self.expected(count, columns, part.logits.input(), vectors);
-                self.fetch::<f32>(expected.at(), count * vectors.size)
+                let (drawn, logits) = (found.drawn().input(), part.logits.output());
+                self.by_row(count, TemperRows { columns: int(columns), numbers, drawn, logits });
+                (vectors.size, self.expected(count, columns, part.logits.input(), vectors))
             });
-            let likeliest = self.likeliest(&glance, count, best);
-            let found = tokens.chunks_exact(2).zip(probabilities).zip(likeliest);
-            for (row, (summary, ((tokens, probability), mut best))) in summaries.into_iter().zip(found).enumerate() {
+            let found = self.fetch_found(&found);
+            let expected = expected.map(|(size, expected)| (size, self.fetch::<f32>(expected.at(), count * size)));
+            let rows = found.summaries().zip(found.draws()).zip(found.likeliest());
+            for (row, ((summary, token), mut best)) in rows.enumerate() {
                 best.truncate(draws[first + row].best);
-                let token = (tokens[0] != NO_TOKEN).then_some((tokens[0], probability));
-                let expected = match (vectors, &expected) {
-                    (Some(TokenVectors { size, .. }), Some(all)) if token.is_some() => {
-                        all[row * size..][..size].to_vec()
-                    }
+                let expected = match &expected {
+                    Some((size, all)) if token.is_some() => all[row * size..][..*size].to_vec(),
                     _ => Vec::new(),
                 };
                 drawn.push((DrawnRow { summary, token, best }, expected));
@@ -369,7 +341,7 @@ impl Cuda {
         rows: LossRows<'_, GpuBuffer, GpuMatrix>,
         targets: Targets<'_>,
         gradients: Option<LossGradients<'_, GpuBuffer>>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Later<Vec<f64>>, DeviceError> {
         let LinearShape { rows: count, outputs, .. } = rows.shape;
         let losses = self.take::<f32>(count)?;
         let weights: Vec<f32> = targets.weights.iter().map(|&weight| weight as f32).collect();
@@ -390,7 +362,8 @@ impl Cuda {
                 },
             );
         })?;
-        Ok(self.fetch::<f32>(losses.at(), count).into_iter().map(f64::from).collect())
+        let device = self.clone();
+        Ok(Later::new(move || device.fetch::<f32>(losses.at(), count).into_iter().map(f64::from).collect()))
     }
 
     /// See [`crate::Loss::linear_cost_rows`].
@@ -400,7 +373,7 @@ impl Cuda {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, GpuBuffer>>,
         gradients: Option<LossGradients<'_, GpuBuffer>>,
-    ) -> Result<Vec<RowLoss>, DeviceError> {
+    ) -> Result<Later<Vec<RowLoss>>, DeviceError> {
         let LinearShape { rows: count, outputs, .. } = rows.shape;
         assert_eq!(count, costs.len(), "as many costs as rows");
         let targets: Vec<u32> = costs.iter().map(|cost| cost.target).collect();
@@ -453,9 +426,12 @@ impl Cuda {
                 },
             );
         })?;
-        let paid = self.fetch::<f64>(paid.at(), 2 * count);
-        let (costs, nll) = paid.split_at(count);
-        Ok(costs.iter().zip(nll).map(|(&cost, &nll)| RowLoss { cost, nll }).collect())
+        let device = self.clone();
+        Ok(Later::new(move || {
+            let paid = device.fetch::<f64>(paid.at(), 2 * count);
+            let (costs, nll) = paid.split_at(count);
+            costs.iter().zip(nll).map(|(&cost, &nll)| RowLoss { cost, nll }).collect()
+        }))
     }
 
     /// See [`crate::Loss::linear_learn_rows`].
@@ -474,12 +450,87 @@ impl Cuda {
     }
 }
 
-/// What was seen of some rows: see [`SummariseRows`].
-struct Glance {
-    numbers: Array<f64>,
-    tokens: Array<u32>,
-    best: Array<u32>,
-    probabilities: Array<f64>,
+/// What was found in some rows, see [`SummariseRows`] and [`DrawRows`], in one piece of memory. In order: four numbers of
+/// each row, probabilities of the likeliest tokens, of those drawn; two tokens of each row, the likeliest, those drawn.
+struct Found<M> {
+    at: M,
+    rows: usize,
+    /// As many as rows, or none.
+    draws: usize,
+    /// Of the likeliest tokens of each row.
+    best: usize,
+}
+
+impl<M> Found<M> {
+    /// Where the tokens begin.
+    fn of_tokens(&self) -> usize {
+        (4 * self.rows + self.best * self.rows + self.draws) * size_of::<f64>()
+    }
+
+    fn bytes(&self) -> usize {
+        self.of_tokens() + (2 * self.rows + self.best * self.rows + self.draws) * size_of::<u32>()
+    }
+}
+
+impl Found<Array<u8>> {
+    fn numbers(&self) -> Out<f64> {
+        Out::new(self.at.at())
+    }
+    fn best_probabilities(&self) -> Out<f64> {
+        self.numbers().skip(4 * self.rows)
+    }
+    fn drawn_probabilities(&self) -> Out<f64> {
+        self.best_probabilities().skip(self.best * self.rows)
+    }
+    fn tokens(&self) -> Out<u32> {
+        Out::new(self.at.at() + self.of_tokens() as u64)
+    }
+    fn best_tokens(&self) -> Out<u32> {
+        self.tokens().skip(2 * self.rows)
+    }
+    fn drawn(&self) -> Out<u32> {
+        self.best_tokens().skip(self.best * self.rows)
+    }
+}
+
+impl Found<Vec<u8>> {
+    fn number(&self, index: usize) -> f64 {
+        let mut bytes = [0; size_of::<f64>()];
+        bytes.copy_from_slice(&self.at[index * size_of::<f64>()..][..size_of::<f64>()]);
+        f64::from_ne_bytes(bytes)
+    }
+
+    fn token(&self, index: usize) -> Option<u32> {
+        let mut bytes = [0; size_of::<u32>()];
+        bytes.copy_from_slice(&self.at[self.of_tokens() + index * size_of::<u32>()..][..size_of::<u32>()]);
+        Some(u32::from_ne_bytes(bytes)).filter(|&token| token != NO_TOKEN)
+    }
+
+    fn summaries(&self) -> impl Iterator<Item = LogitsSummary> {
+        (0..self.rows).map(|row| LogitsSummary {
+            likeliest: self.token(2 * row).map(|token| token as usize),
+            highest: self.number(4 * row),
+            log_sum_exp: self.number(4 * row + 1),
+            entropy: self.number(4 * row + 2),
+            margin: self.number(4 * row + 3),
+            broken: self.token(2 * row + 1).map(|token| token as usize),
+        })
+    }
+
+    /// The likeliest tokens of each row.
+    fn likeliest(&self) -> impl Iterator<Item = Vec<(u32, f64)>> {
+        (0..self.rows).map(|row| {
+            let places = row * self.best..(row + 1) * self.best;
+            let pair = |place| Some((self.token(2 * self.rows + place)?, self.number(4 * self.rows + place)));
+            places.map_while(pair).take_while(|(_, p)| *p > 0.0).collect()
+        })
+    }
+
+    /// The token drawn from each row, with its probability.
+    fn draws(&self) -> impl Iterator<Item = Option<(u32, f64)>> {
+        let (numbers, tokens) = ((4 + self.best) * self.rows, (2 + self.best) * self.rows);
+        (0..self.rows).map(move |row| Some((self.token(tokens + row)?, self.number(numbers + row))))
+    }
 }
 
 /// A cost as [`CostRows`] reads it: kind, target, shown token, mask, whether it was looked at; weight, α, text, masked.

@@ -1,12 +1,15 @@
 //! Buffers on a GPU, kept for the next that fits: a training step takes much the same ones again and again, and asking
 //! the driver each time would cost more than many kernels. Steps are not quite alike, as another number of rows is noisy
 //! in each, so that what is kept serves up to half its size, or each number of rows would keep buffers of its own.
+//!
+//! Of what is kept in one size the lowest address is lent first: a step like the one before is lent the same addresses, in
+//! whichever order buffers came back, and its launches can be replayed (see [`super::graphs`]).
 
 use super::arguments::{In, Kernel, Out};
 use super::driver::{Address, Driver, DriverError, Launch};
 use super::{Plain, THREADS};
 use crate::DeviceError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,8 +38,8 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct Free {
-    /// Never an empty list.
-    of_size: BTreeMap<usize, Vec<Address>>,
+    /// Never an empty set.
+    of_size: BTreeMap<usize, BTreeSet<Address>>,
     /// Bytes lent out and kept, and the most there were.
     held: usize,
     peak: usize,
@@ -57,7 +60,7 @@ impl Free {
 
     fn remove(&mut self, size: usize) -> Option<(usize, Address)> {
         let places = self.of_size.get_mut(&size)?;
-        let at = places.pop()?;
+        let at = places.pop_first()?;
         if places.is_empty() {
             self.of_size.remove(&size);
         }
@@ -180,7 +183,7 @@ impl Allocation {
 impl Drop for Allocation {
     fn drop(&mut self) {
         let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.of_size.entry(self.size).or_default().push(self.at);
+        free.of_size.entry(self.size).or_default().insert(self.at);
     }
 }
 

@@ -16,6 +16,7 @@ mod compile;
 mod connection;
 mod device;
 mod driver;
+mod graphs;
 mod indices;
 mod integers;
 mod kernels;
@@ -41,6 +42,7 @@ pub use compile::CompileError;
 pub use driver::GpuFacts;
 #[cfg(any(test, feature = "emulator"))]
 pub use emulator::Watched;
+pub use graphs::GraphFigures;
 pub use indices::GpuIndices;
 pub use nvidia::GpuError;
 pub use prepared::GpuMatrix;
@@ -50,6 +52,7 @@ use crate::{DeviceError, Precision, RopeShape};
 use arguments::{In, Kernel};
 use connection::GpuConnection;
 use driver::{Driver, DriverError, Launch};
+use graphs::Graphs;
 use half::bf16;
 use memory::{Allocation, Array, Pool};
 use nvidia::Nvidia;
@@ -68,6 +71,8 @@ pub struct Cuda {
     pool: Arc<Pool>,
     rope_tables: Arc<RopeTables>,
     precision: Precision,
+    /// What `driver` is, where launches are replayed.
+    graphs: Option<Arc<Graphs>>,
     /// With the GPUs of other ranks.
     connection: Option<Arc<GpuConnection>>,
 }
@@ -123,7 +128,24 @@ impl Cuda {
 
     fn on(driver: Arc<dyn Driver>) -> Self {
         let pool = Pool::new(Arc::clone(&driver));
-        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32, connection: None }
+        Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32, connection: None, graphs: None }
+    }
+
+    /// The same device, on which sequences of launches that come again are captured as CUDA graphs and replayed. Results are
+    /// the same to the bit.
+    ///
+    /// # Panics
+    /// When it has buffers already: what they are still to be used for would not be in one order with the rest.
+    pub fn with_graphs(self) -> Self {
+        assert!(self.peak_bytes() == 0, "graphs are chosen before a device has buffers");
+        let graphs = Graphs::new(self.driver);
+        let device = Self::on(Arc::<Graphs>::clone(&graphs)).with_precision(self.precision);
+        Self { graphs: Some(graphs), ..device }
+    }
+
+    /// What graphs have done so far; `None` without [`Cuda::with_graphs`].
+    pub fn graph_figures(&self) -> Option<GraphFigures> {
+        self.graphs.as_ref().map(|graphs| graphs.figures())
     }
 
     /// The same device with its products in another precision.

@@ -135,6 +135,10 @@ pub struct DrawnRow {
 
 /// Reductions of rows of logits.
 pub trait Logits: Linear {
+    /// With how many rows a pass is to be made that asks for the logits of so many: the same number, or a larger one of few
+    /// where shapes that come again are worth more than the rows. Rows do not depend on each other.
+    fn padded_rows(&self, rows: usize) -> usize;
+
     /// Hands each whole row to `read` while it is there. `read` is called by any thread, in any order.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What rows of logits cost, and the gradients of the costs.
 
 use super::logits::{Evidence, ReadRow};
-use super::{DeviceError, Linear, LinearShape};
+use super::{DeviceError, Later, Linear, LinearShape};
 
 /// The head of a loss: as it is, or prepared where it is not trained.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ pub trait Loss: Linear {
         logits: LossRows<'_, Self::Buffer, Self::Prepared>,
         targets: Targets<'_>,
         gradients: Option<LossGradients<'_, Self::Buffer>>,
-    ) -> Result<Vec<f64>, DeviceError>;
+    ) -> Result<Later<Vec<f64>>, DeviceError>;
 
     /// What each row's softmax costs, row by row of its own kind, and the negative log-likelihood of its target.
     ///
@@ -150,7 +150,7 @@ pub trait Loss: Linear {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, Self::Buffer>>,
         gradients: Option<LossGradients<'_, Self::Buffer>>,
-    ) -> Result<Vec<RowLoss>, DeviceError>;
+    ) -> Result<Later<Vec<RowLoss>>, DeviceError>;
 
     /// Any other cost: hands each row of logits to `read`, which turns it into the gradient of the cost. `read` is
     /// called by any thread, in any order.

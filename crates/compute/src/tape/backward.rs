@@ -34,7 +34,7 @@ impl<'p, D: Device> Tape<'p, D> {
         head: LogitHead<'_, D::Buffer>,
         targets: Targets<'_>,
     ) -> Result<Vec<f64>, DeviceError> {
-        self.device().linear_cross_entropy(self.loss_rows(hidden, head)?, targets, None)
+        Ok(self.device().linear_cross_entropy(self.loss_rows(hidden, head)?, targets, None)?.get())
     }
 
     /// The same, and the gradient of the weighted sum of the costs, added to `gradients`; uses the tape up.
@@ -48,9 +48,11 @@ impl<'p, D: Device> Tape<'p, D> {
         targets: Targets<'_>,
         gradients: &mut Gradients<D>,
     ) -> Result<Vec<f64>, DeviceError> {
-        self.learn(hidden, head, gradients, |device, rows, wanted| {
+        // Waited for behind the backward.
+        let costs = self.learn(hidden, head, gradients, |device, rows, wanted| {
             device.linear_cross_entropy(rows, targets, Some(wanted))
-        })
+        })?;
+        Ok(costs.get())
     }
 
     /// What each row costs, each in its own way, and the negative log-likelihood of its target; `vectors` where one is a
@@ -65,7 +67,7 @@ impl<'p, D: Device> Tape<'p, D> {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, D::Buffer>>,
     ) -> Result<Vec<RowLoss>, DeviceError> {
-        self.device().linear_cost_rows(self.loss_rows(hidden, head)?, costs, vectors, None)
+        Ok(self.device().linear_cost_rows(self.loss_rows(hidden, head)?, costs, vectors, None)?.get())
     }
 
     /// The same, and the gradient of the weighted sum of the costs, added to `gradients`; uses the tape up.
@@ -80,9 +82,10 @@ impl<'p, D: Device> Tape<'p, D> {
         vectors: Option<TokenVectors<'_, D::Buffer>>,
         gradients: &mut Gradients<D>,
     ) -> Result<Vec<RowLoss>, DeviceError> {
-        self.learn(hidden, head, gradients, |device, rows, wanted| {
+        let paid = self.learn(hidden, head, gradients, |device, rows, wanted| {
             device.linear_cost_rows(rows, costs, vectors, Some(wanted))
-        })
+        })?;
+        Ok(paid.get())
     }
 
     /// The gradient of any cost, added to `gradients`: `read` is handed each row of logits and turns it into its gradient.

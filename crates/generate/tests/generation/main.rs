@@ -11,6 +11,7 @@ mod described;
 mod editing;
 mod effects;
 mod engine;
+mod graphs;
 mod insert_delete;
 mod laws;
 mod observing;

@@ -116,7 +116,7 @@ fn on_device(
     let mut gradient = device.zeros(rows.len() * outputs).unwrap();
     let gradients = LossGradients { hidden: &mut gradient, head: None, bias: None };
     let vectors = TokenVectors { size, values: &values };
-    let paid = device.linear_cost_rows(loss, costs, Some(vectors), Some(gradients)).unwrap();
+    let paid = device.linear_cost_rows(loss, costs, Some(vectors), Some(gradients)).unwrap().get();
     (paid, device.download(&gradient))
 }
 

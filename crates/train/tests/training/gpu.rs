@@ -1,7 +1,7 @@
 //! A run on a GPU: its losses are the processor's, and a resumed one is the same to the bit.
 
 use crate::support::{fingerprint, recipe, run};
-use aquatint_compute::Cuda;
+use aquatint_compute::{Cuda, Precision};
 use aquatint_train::{Resolved, StepFigures, TrainingEvent, train};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -137,5 +137,44 @@ fn many_steps_on_a_gpu_take_no_more_memory_than_a_few() {
         assert!(peak_after_few > 0);
         let peak = device.peak_bytes();
         assert!(peak <= peak_after_few + peak_after_few / 2, "{peak_after_few} bytes and then {peak}");
+    }
+}
+
+/// Steps with other rows, times and learning rates each.
+#[test]
+fn a_run_that_replays_is_the_one_that_does_not_to_the_bit() {
+    for (optimiser, precision) in [("muon", Precision::F32), ("adamw", Precision::Bf16)] {
+        // Its sums are exact and rounded once, so that rows of zeros change none.
+        let emulated = || Some(Cuda::tested().into_iter().next()?.with_precision(precision));
+        let (Some(plain), Some(device)) = (emulated(), emulated()) else { return };
+        if plain.facts().name != "emulated" {
+            return;
+        }
+        let device = device.with_graphs();
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| {
+            let kind = format!("optimiser.kind={optimiser}");
+            let set = [&SET[..], &["run.steps=12", "optimiser.batch=3", &kind]].concat();
+            recipe(&folder.path().join(name), &set)
+        };
+        let (one, other) = (of("plain"), of("replayed"));
+        run_on(&plain, &one, false);
+        let (mut figures, mut last_steps) = (Vec::new(), None);
+        train(&other, device.clone(), false, &AtomicBool::new(false), &mut |event| {
+            if let TrainingEvent::Step(step) = event {
+                let now = device.graph_figures().unwrap();
+                if step.step == 6 {
+                    last_steps = Some(now.clone());
+                }
+                figures.push(now);
+            }
+        })
+        .unwrap();
+        assert!(fingerprint(&one.output) == fingerprint(&other.output), "{optimiser}: the replayed run ends elsewhere");
+        let (then, now) = (last_steps.unwrap(), figures.last().unwrap());
+        let (calls, replayed) = (now.calls - then.calls, now.replayed - then.replayed);
+        println!("{optimiser}: {:?}\nthen {then:?}\nthen {now:?}", figures[0]);
+        assert_eq!(now.refusal, None);
+        assert!(replayed as f64 > 0.6 * calls as f64, "{optimiser}: {replayed} of {calls} calls are replayed");
     }
 }

@@ -12,6 +12,9 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 impl<E: Element> Logits for Cpu<E> {
+    fn padded_rows(&self, rows: usize) -> usize {
+        rows
+    }
     fn linear_rows(
         &self,
         logits: LogitRows<'_, Buffer<E>, Prepared<E>>,

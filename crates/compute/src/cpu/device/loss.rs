@@ -6,7 +6,7 @@ use crate::cpu::prepared::PreparedKind;
 use crate::cpu::scalar::{self, ScalarHead, ScalarLoss};
 use crate::cpu::{Buffer, Cpu, Prepared};
 use crate::{
-    DeviceError, Element, Head, Loss, LossGradients, LossRows, ReadRow, RowCost, RowLoss, Targets, TokenVectors,
+    DeviceError, Element, Head, Later, Loss, LossGradients, LossRows, ReadRow, RowCost, RowLoss, Targets, TokenVectors,
 };
 
 type Rows<'a, E> = LossRows<'a, Buffer<E>, Prepared<E>>;
@@ -17,15 +17,16 @@ impl<E: Element> Loss for Cpu<E> {
         logits: Rows<'_, E>,
         targets: Targets<'_>,
         gradients: Option<LossGradients<'_, Buffer<E>>>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Later<Vec<f64>>, DeviceError> {
         let gradients = gradients.map(|gradients| gradients.map(Buffer::as_mut_slice));
-        match &self.fast {
+        let costs = match &self.fast {
             Some(fast) => {
                 let gradients = gradients.map(|gradients| gradients.map(f32s_mut));
-                fast.linear_cross_entropy(packed(logits), targets, gradients)
+                fast.linear_cross_entropy(packed(logits), targets, gradients)?
             }
-            None => Ok(scalar::linear_cross_entropy(self.specified(logits), targets, gradients)),
-        }
+            None => scalar::linear_cross_entropy(self.specified(logits), targets, gradients),
+        };
+        Ok(Later::ready(costs))
     }
 
     fn linear_cost_rows(
@@ -34,18 +35,19 @@ impl<E: Element> Loss for Cpu<E> {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, Buffer<E>>>,
         gradients: Option<LossGradients<'_, Buffer<E>>>,
-    ) -> Result<Vec<RowLoss>, DeviceError> {
+    ) -> Result<Later<Vec<RowLoss>>, DeviceError> {
         assert_eq!(logits.shape.rows, costs.len(), "as many costs as rows");
         let gradients = gradients.map(|gradients| gradients.map(Buffer::as_mut_slice));
         let vectors = vectors.map(|vectors| Vectors { size: vectors.size, values: vectors.values.as_slice() });
-        match &self.fast {
+        let paid = match &self.fast {
             Some(fast) => {
                 let vectors = vectors.map(|vectors| Vectors { size: vectors.size, values: f32s(vectors.values) });
                 let gradients = gradients.map(|gradients| gradients.map(f32s_mut));
-                fast.linear_cost_rows(packed(logits), costs, vectors, gradients)
+                fast.linear_cost_rows(packed(logits), costs, vectors, gradients)?
             }
-            None => Ok(scalar::linear_cost_rows(self.specified(logits), costs, vectors, gradients)),
-        }
+            None => scalar::linear_cost_rows(self.specified(logits), costs, vectors, gradients),
+        };
+        Ok(Later::ready(paid))
     }
 
     fn linear_learn_rows(

@@ -1,7 +1,7 @@
 //! Losses.
 
 use crate::cuda::{Cuda, GpuBuffer, GpuMatrix};
-use crate::{DeviceError, Loss, LossGradients, LossRows, ReadRow, RowCost, RowLoss, Targets, TokenVectors};
+use crate::{DeviceError, Later, Loss, LossGradients, LossRows, ReadRow, RowCost, RowLoss, Targets, TokenVectors};
 
 impl Loss for Cuda {
     fn linear_cross_entropy(
@@ -9,7 +9,7 @@ impl Loss for Cuda {
         logits: LossRows<'_, GpuBuffer, GpuMatrix>,
         targets: Targets<'_>,
         gradients: Option<LossGradients<'_, GpuBuffer>>,
-    ) -> Result<Vec<f64>, DeviceError> {
+    ) -> Result<Later<Vec<f64>>, DeviceError> {
         self.cross_entropy(logits, targets, gradients)
     }
     fn linear_cost_rows(
@@ -18,7 +18,7 @@ impl Loss for Cuda {
         costs: &[RowCost],
         vectors: Option<TokenVectors<'_, GpuBuffer>>,
         gradients: Option<LossGradients<'_, GpuBuffer>>,
-    ) -> Result<Vec<RowLoss>, DeviceError> {
+    ) -> Result<Later<Vec<RowLoss>>, DeviceError> {
         self.cost_rows(logits, costs, vectors, gradients)
     }
     fn linear_learn_rows(

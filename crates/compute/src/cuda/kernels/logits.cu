@@ -245,14 +245,14 @@ DEVICE u32 last_token(const Shaped& shaped, const Beginning& within, const Begin
 }
 
 // Each row of logits becomes probabilities at the temperature of its draw, in place: at 0 all of it is the likeliest
-// token's, and a row from which no token was drawn is zeros. `numbers` and `tokens` are those of `draw_rows`, after it.
-KERNEL temper_rows(int columns, const double* numbers, const u32* tokens, float* logits) {
+// token's, and a row from which no token was drawn is zeros. `numbers` and `drawn` are those of `draw_rows`, after it.
+KERNEL temper_rows(int columns, const double* numbers, const u32* drawn, float* logits) {
     float* row = logits + i64(blockIdx.x) * columns;
     float temperature = float(numbers[i64(blockIdx.x) * 5 + 1]);
-    bool drawn = tokens[i64(blockIdx.x) * 2] != NO_TOKEN;
-    if (!drawn || temperature == 0.0f) {
+    bool any = drawn[blockIdx.x] != NO_TOKEN;
+    if (!any || temperature == 0.0f) {
         Found<float> nobody = {0.0f, NO_TOKEN};
-        u32 likeliest = drawn ? next_token(row, columns, nobody).token : NO_TOKEN;
+        u32 likeliest = any ? next_token(row, columns, nobody).token : NO_TOKEN;
         __syncthreads();
         for (u32 v = threadIdx.x; v < u32(columns); v += ROW_THREADS) row[v] = v == likeliest ? 1.0f : 0.0f;
         return;
@@ -272,15 +272,15 @@ KERNEL temper_rows(int columns, const double* numbers, const u32* tokens, float*
 // One token of each row. `repeated` and `biased` hold the bounds of a part of `lists` for each row, and behind the biased
 // tokens stand the bits of what is added to their logits; both parts ascend. `numbers`: penalty, temperature, top-p (1 for
 // all), the uniform number, and what is added to the largest logit for the least one that is drawn; `summaries` what
-// `summarise_rows` has made of the row; `tokens` comes with the likeliest and the broken one, and leaves with the token
-// drawn in the first place, or NO_TOKEN.
+// `summarise_rows` has made of the row, and `tokens` its likeliest and its broken one; `result` is the token drawn, or
+// NO_TOKEN.
 KERNEL draw_rows(int columns, const float* logits, const u32* repeated, const u32* biased, const u32* lists,
-                 const u32* top_k, const double* numbers, const double* summaries, u32* tokens, double* probabilities) {
+                 const u32* top_k, const double* numbers, const double* summaries, const u32* tokens, u32* result,
+                 double* probabilities) {
     DYNAMIC_SHARED(u32, bits);
     const float* row = logits + i64(blockIdx.x) * columns;
     const double* number = numbers + i64(blockIdx.x) * 5;
-    tokens += i64(blockIdx.x) * 2;
-    u32 drawn = tokens[0];
+    u32 drawn = tokens[i64(blockIdx.x) * 2];
     u32 repeats = repeated[blockIdx.x * 2 + 1] - repeated[blockIdx.x * 2];
     u32 biases = biased[blockIdx.x * 2 + 1] - biased[blockIdx.x * 2];
     double penalty = number[0], temperature = number[1], top_p = number[2];
@@ -317,10 +317,8 @@ KERNEL draw_rows(int columns, const float* logits, const u32* repeated, const u3
             drawn = last_token(shaped, all, shortest(shaped, all, share, false, true));
         }
     }
-    // Every thread has read `tokens` before one writes it.
-    __syncthreads();
     if (threadIdx.x == 0) {
-        tokens[0] = drawn;
+        result[blockIdx.x] = drawn;
         probabilities[blockIdx.x] =
             drawn == NO_TOKEN ? 0.0 : exp(double(row[drawn]) - summaries[i64(blockIdx.x) * 4 + 1]);
     }
