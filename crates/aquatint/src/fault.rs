@@ -123,7 +123,11 @@ impl Fault for CodecError {
 impl Fault for ParallelError {
     fn is_failure(&self) -> bool {
         match self {
-            Self::NoMeeting { .. } | Self::NoListener { .. } | Self::Missing { .. } | Self::Lost { .. } => true,
+            Self::NoMeeting { .. }
+            | Self::NoListener { .. }
+            | Self::Missing { .. }
+            | Self::NotConnected { .. }
+            | Self::Lost { .. } => true,
             Self::Other { .. } | Self::Share { .. } => false,
         }
     }
