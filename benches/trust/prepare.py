@@ -95,7 +95,7 @@ def own_bbq(folder):
     with open(folder / "additional_metadata.csv", encoding="utf-8", newline="") as file:
         biased = {(row["category"], row["example_id"]): row["target_loc"] for row in csv.DictReader(file)}
     rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in lines(path)]
-    # The four of a template follow on each other, so that every so-manieth row might be of one kind.
+    # The four of a template follow on each other, so that every n-th row might be of one kind.
     random.Random(0).shuffle(rows)
     for row in rows:
         options = [row[f"ans{index}"] for index in range(3)]

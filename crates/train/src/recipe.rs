@@ -507,7 +507,8 @@ pub struct OptimiserOverrides {
     /// Recompute all activations in the backward pass instead of keeping them; `run.activation_memory` says it finer.
     pub recompute: Option<bool>,
     /// Each of several ranks keeps moments and averages of its share of the parameters only, updates these, and gets the other
-    /// weights from the ranks that updated them (ZeRO-1, 1910.02054). It changes no bit of the weights.
+    /// weights from the ranks that updated them (ZeRO-1, 1910.02054). On processors, and with AdamW on GPUs, it
+    /// changes no bit of the weights.
     pub shard: Option<bool>,
     /// Parameters that learn otherwise than the rest, or not at all: `[[optimiser.groups]]`.
     #[serde(default)]

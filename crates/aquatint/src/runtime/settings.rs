@@ -104,7 +104,7 @@ pub struct RuntimeSettings {
     /// nothing is said, all of them are in memory. Results are the same to the bit.
     pub expert_memory: Option<u64>,
     /// Whether a GPU replays sequences of launches that come again, as CUDA graphs, and pads the rows whose logits are
-    /// wanted to few numbers. What is generated is the same; the sums of training have another order.
+    /// wanted to few numbers. On a real GPU sums over more rows have another order, so that results differ by rounding.
     pub graphs: bool,
 }
 

@@ -20,7 +20,7 @@ pub(super) type Algorithm = [u64; 8];
 /// The first line of a file.
 const FORMAT: &str = "aquatint-algorithms 1";
 
-/// One of few sizes, at most an eighth more: eight between a power of two and the next, multiples of 16.
+/// One of few sizes: multiples of 16, and from 128 on eight between a power of two and the next, at most an eighth more.
 pub(super) fn near(size: usize) -> usize {
     size.next_multiple_of((size.next_power_of_two() / 16).max(16))
 }

@@ -30,18 +30,16 @@ impl GpuConnection {
         call: impl Fn(&Communicator, &[Shared], *mut std::ffi::c_void) -> Result<(), DriverError>,
     ) -> Result<(), DeviceError> {
         let failure = |error| self.pool.failure(error);
+        let shared = |RankPart { buffer, range, rank }: &RankPart| {
+            let at = buffers[*buffer].output::<f32>().skip(range.start).0;
+            Shared { at, count: range.len(), rank: *rank }
+        };
+        // Where a buffer has no f32 yet, a launch makes it, which has to come before the stream is another's.
+        let shared: Vec<Shared> = parts.iter().map(shared).collect();
         let stream = self.pool.driver().stream().map_err(failure)?;
         let communicator = self.communicator.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(communicator) = &*communicator else { return Ok(()) };
-        for parts in parts.chunks(MOST_CALLS) {
-            let shared = |RankPart { buffer, range, rank }: &RankPart| {
-                let at = buffers[*buffer].output::<f32>().skip(range.start).0;
-                Shared { at, count: range.len(), rank: *rank }
-            };
-            let shared: Vec<Shared> = parts.iter().map(shared).collect();
-            call(communicator, &shared, stream).map_err(failure)?;
-        }
-        Ok(())
+        shared.chunks(MOST_CALLS).try_for_each(|shared| call(communicator, shared, stream)).map_err(failure)
     }
 }
 
@@ -60,8 +58,9 @@ impl Connection<GpuBuffer> for GpuConnection {
 impl Drop for GpuConnection {
     fn drop(&mut self) {
         // The library wants the GPU to be the calling thread's; a GPU that failed is not asked again.
-        if self.pool.driver().stream().is_ok() {
-            self.communicator.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let communicator = self.communicator.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if self.pool.driver().stream().is_err() {
+            std::mem::forget(communicator);
         }
     }
 }

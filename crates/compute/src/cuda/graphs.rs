@@ -94,6 +94,8 @@ struct State {
     /// Series so far.
     now: u64,
     figures: GraphFigures,
+    /// Why calls that were asked for were not made. What is in memory since is not what was meant, so that it stays.
+    failure: Option<DriverError>,
 }
 
 /// A series that came before.
@@ -172,13 +174,17 @@ impl Graphs {
 
     /// Makes all calls that are kept.
     fn make(&self, state: &mut State) -> Result<(), DriverError> {
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
         if state.pending.is_empty() {
             return Ok(());
         }
         let work = std::mem::take(&mut state.pending);
         state.now += 1;
         if work.len() < SHORTEST || state.figures.refusal.is_some() || !self.replay(state, &work) {
-            work.iter().try_for_each(|call| call.run(&*self.driver))?;
+            let made = work.iter().try_for_each(|call| call.run(&*self.driver));
+            made.inspect_err(|error| state.failure = Some(error.clone()))?;
         }
         state.pending = work;
         state.pending.clear();
@@ -274,7 +280,7 @@ impl Driver for Graphs {
 
     fn free(&self, at: Address) {
         self.with(|state| {
-            // A GPU that failed says so to whoever asks it next.
+            // A failure stays, and whoever asks next gets it.
             let _ = self.make(state);
             state.memory.remove(&at);
             self.driver.free(at);
@@ -438,6 +444,20 @@ mod tests {
         }
         let GraphFigures { writes, late_writes, .. } = driver.figures();
         assert_eq!((writes, late_writes), (12, 4));
+    }
+
+    #[test]
+    fn a_call_that_fails_while_memory_goes_back_is_said_whenever_something_is_read() {
+        let Some((_, driver)) = graphs(PATIENT) else { return };
+        let [x, y] = [(); 2].map(|()| driver.allocate(16).unwrap());
+        write(&*driver, y, 1.0);
+        driver.launch("nothing", Launch { blocks: (1, 1), threads: 32, shared: 0 }, &[]).unwrap();
+        driver.free(x);
+        for _ in 0..2 {
+            let failure = driver.read(y, &mut [0; 16]).unwrap_err();
+            assert!(failure.to_string().contains("`nothing` is no kernel"), "{failure}");
+        }
+        assert!(driver.wait().is_err());
     }
 
     #[test]

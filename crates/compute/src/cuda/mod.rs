@@ -131,8 +131,9 @@ impl Cuda {
         Self { driver, pool, rope_tables: Arc::default(), precision: Precision::F32, connection: None, graphs: None }
     }
 
-    /// The same device, on which sequences of launches that come again are captured as CUDA graphs and replayed. Results are
-    /// the same to the bit.
+    /// The same device, on which sequences of launches that come again are captured as CUDA graphs and replayed. Sums over
+    /// rows that are padded have another order on a real GPU; on the emulated one, whose sums are exact, results are the same to
+    /// the bit.
     ///
     /// # Panics
     /// When it has buffers already: what they are still to be used for would not be in one order with the rest.
