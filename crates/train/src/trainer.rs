@@ -127,7 +127,7 @@ impl<T: Trainee> Trainer<'_, T> {
         if !self.attend(Due { validate, save: true, sample: false })? {
             ending = Ending::Interrupted;
         }
-        collective::part(self.ranks, self.trainee.weights().device())?;
+        collective::leave(self.ranks, self.trainee.weights().device())?;
         self.log.finish(&self.counters, ending)
     }
 

@@ -273,18 +273,20 @@ proptest! {
 
     #[test]
     fn gather_scatter_and_write(rows in 1..60_usize, columns in 1..200_usize, requested in 1..100_usize, seed: u64) {
-        let mut numbers = Numbers(seed);
-        let table = numbers.many(rows * columns);
-        let ids: Vec<u32> = (0..requested).map(|_| numbers.below(rows)).collect();
-        // A row that occurs several times adds up to `asked` times it.
-        agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))?;
+        agree_of_chosen(rows, columns, requested, seed)?;
     }
 
     #[test]
     fn many_rows_of_few_ids_are_added_up(rows in 1..3_usize, columns in 1..40_usize, requested in 900..1500_usize, seed: u64) {
-        let mut numbers = Numbers(seed);
-        let table = numbers.many(rows * columns);
-        let ids: Vec<u32> = (0..requested).map(|_| numbers.below(rows)).collect();
-        agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))?;
+        agree_of_chosen(rows, columns, requested, seed)?;
     }
+}
+
+/// Rows of a table, requested at random.
+fn agree_of_chosen(rows: usize, columns: usize, requested: usize, seed: u64) -> Result<(), TestCaseError> {
+    let mut numbers = Numbers(seed);
+    let table = numbers.many(rows * columns);
+    let ids: Vec<u32> = (0..requested).map(|_| numbers.below(rows)).collect();
+    // A row that occurs several times adds up to `requested` times it.
+    agree(&Chosen { columns, table, ids }, Precision::F32, within(requested, 4.0 * requested as f64))
 }

@@ -13,6 +13,14 @@ struct Norms {
     gradient: Vec<f64>,
 }
 
+impl Norms {
+    fn drawn(rows: usize, columns: usize, seed: u64) -> Self {
+        let mut numbers = Numbers(seed);
+        let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));
+        Self { columns, x, weight: numbers.many(columns), gradient }
+    }
+}
+
 impl Operation for Norms {
     fn run<D: Device>(&self, device: &D) -> Vec<D::Buffer> {
         let (columns, rows) = (self.columns, self.x.len() / self.columns);
@@ -113,29 +121,21 @@ proptest! {
 
     #[test]
     fn rms_norm(rows in 1..70_usize, columns in 1..300_usize, seed: u64) {
-        let mut numbers = Numbers(seed);
-        let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));
-        let operation = Norms { columns, x, weight: numbers.many(columns), gradient };
         // The inverse RMS is at most 10 = 1/√1e-2, and its cube multiplies a gradient.
-        agree(&operation, Precision::F32, within(columns + rows, 200.0))?;
+        agree(&Norms::drawn(rows, columns, seed), Precision::F32, within(columns + rows, 200.0))?;
     }
 
     #[test]
     fn layer_norm(rows in 1..70_usize, columns in 1..300_usize, offset in -2..3_i32, seed: u64) {
-        let mut numbers = Numbers(seed);
-        let mut x = numbers.many(rows * columns);
-        x.iter_mut().for_each(|x| *x += f64::from(offset));
-        let gradient = numbers.many(rows * columns);
-        let operation = LayerNorms(Norms { columns, x, weight: numbers.many(columns), gradient });
+        let mut norms = Norms::drawn(rows, columns, seed);
+        norms.x.iter_mut().for_each(|x| *x += f64::from(offset));
         // As the RMS norm, and the mean is as large as the offset.
-        agree(&operation, Precision::F32, within(columns + rows, 400.0))?;
+        agree(&LayerNorms(norms), Precision::F32, within(columns + rows, 400.0))?;
     }
 
     #[test]
     fn norms_of_wide_rows(rows in 1..4_usize, columns in 500..5000_usize, seed: u64) {
-        let mut numbers = Numbers(seed);
-        let (x, gradient) = (numbers.many(rows * columns), numbers.many(rows * columns));
-        let norms = Norms { columns, x, weight: numbers.many(columns), gradient };
+        let norms = Norms::drawn(rows, columns, seed);
         agree(&norms, Precision::F32, within(columns + rows, 200.0))?;
         agree(&LayerNorms(norms), Precision::F32, within(columns + rows, 400.0))?;
     }

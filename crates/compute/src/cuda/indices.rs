@@ -52,12 +52,7 @@ impl Pieces {
 
     /// Level by level, until every id's sum is one piece; the order of the rows of an id is theirs.
     pub(super) fn levels(values: &[u32]) -> Vec<Self> {
-        let mut rows: Vec<u32> = (0..values.len() as u32).collect();
-        let id = |row: &u32| values[*row as usize];
-        rows.sort_by_key(id);
-        let equal = rows.chunk_by(|a, b| id(a) == id(b));
-        let mut groups: Vec<(u32, Vec<u32>)> = equal.map(|rows| (id(&rows[0]), rows.to_vec())).collect();
-        let mut levels = Vec::new();
+        let (mut groups, mut levels) = (by_id(values), Vec::new());
         while !groups.is_empty() {
             let (long, short): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(_, rows)| rows.len() > PIECE);
             let mut level = Self::default();
@@ -73,6 +68,14 @@ impl Pieces {
         }
         levels
     }
+}
+
+/// Each id with its rows, in their order.
+fn by_id(values: &[u32]) -> Vec<(u32, Vec<u32>)> {
+    let mut rows: Vec<u32> = (0..values.len() as u32).collect();
+    let id = |row: &u32| values[*row as usize];
+    rows.sort_by_key(id);
+    rows.chunk_by(|a, b| id(a) == id(b)).map(|rows| (id(&rows[0]), rows.to_vec())).collect()
 }
 
 /// [`Pieces`] on a GPU.
@@ -116,20 +119,9 @@ impl Cuda {
     /// Equal ids gathered, so that no two threads add to one place.
     pub(super) fn grouped<'a>(&self, indices: &'a GpuIndices) -> &'a Grouped {
         indices.grouped.get_or_init(|| {
-            let mut rows: Vec<u32> = (0..indices.len() as u32).collect();
-            rows.sort_by_key(|&row| indices.values[row as usize]);
-            let (mut ends, mut unique) = (Vec::new(), Vec::new());
-            for (place, &row) in rows.iter().enumerate() {
-                let id = indices.values[row as usize];
-                if unique.last() != Some(&id) {
-                    unique.push(id);
-                    ends.push(0);
-                }
-                if let Some(end) = ends.last_mut() {
-                    *end = place as u32 + 1;
-                }
-            }
-            let [rows, ends, ids] = [rows, ends, unique].map(|values| self.must_store(&values));
+            let mut all = Pieces::default();
+            by_id(&indices.values).into_iter().for_each(|(id, rows)| all.push(id, &rows));
+            let [rows, ends, ids] = [all.rows, all.ends, all.ids].map(|values| self.must_store(&values));
             Grouped { rows, ends, ids }
         })
     }

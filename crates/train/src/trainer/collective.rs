@@ -94,7 +94,7 @@ pub(super) fn agree_with_first<const N: usize>(ranks: &dyn Ranks, own: [bool; N]
 }
 
 /// Ends an exchange between devices: none of them may go before the others have what it gave.
-pub(super) fn part<D: Device>(ranks: &dyn Ranks, device: &D) -> Result<(), TrainError> {
+pub(super) fn leave<D: Device>(ranks: &dyn Ranks, device: &D) -> Result<(), TrainError> {
     if let Some(connection) = device.connection() {
         connection.wait()?;
         barrier(ranks)?;
