@@ -188,6 +188,9 @@ impl<'a, R: RunRecipe> Training<'a, R> {
                 "`optimiser.shard` changes nothing: one process has all states of the optimiser",
             ));
         }
+        if recipe.run_settings().collectives == Collectives::Nccl && ranks.size() == 1 {
+            events(TrainingEvent::Warning("`run.collectives` changes nothing: one process exchanges nothing"));
+        }
         if let Some(state) = &state {
             let (weights, optimiser) = trainee.learner();
             optimiser.restore(weights, state)?;

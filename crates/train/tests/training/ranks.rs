@@ -345,3 +345,18 @@ fn ranks_without_a_gpu_of_their_own_are_refused_everywhere() {
     let alone = Training::new(&recipe).connected(None).unwrap();
     assert!(alone.is_none(), "one rank has nobody to be connected with");
 }
+
+#[test]
+fn what_only_several_ranks_do_is_said_to_change_nothing_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = ["run.steps=1", "optimiser.shard=true", "run.collectives=nccl"];
+    let mut warnings = Vec::new();
+    let mut note = |event: TrainingEvent<'_>| {
+        if let TrainingEvent::Warning(warning) = event {
+            warnings.push(warning.to_owned());
+        }
+    };
+    Training::new(&recipe(folder.path(), &set)).run(device(), &mut note).unwrap();
+    let shard = "`optimiser.shard` changes nothing: one process has all states of the optimiser";
+    assert_eq!(warnings, [shard, "`run.collectives` changes nothing: one process exchanges nothing"]);
+}
